@@ -1,0 +1,342 @@
+"""The configuration: one frozen model per section. The defaults stand in conf/base.toml alone.
+
+base.toml <- overlays in order <- --set section.key=value; the last word counts.
+"""
+
+import difflib
+import os
+import tomllib
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from nextaisle.contract.errors import ConfigurationError
+from nextaisle.contract.tokens import EVENT_TYPES
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[int, Field(ge=0)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Tree = dict[str, Any]
+
+EVENT_COLUMNS = (
+    "event_id", "user_id", "item_id", "event_type", "event_time", "session_id", "price", "quantity",
+    "query", "rating", "position", "variant", "region", "device",
+)  # fmt: skip
+ITEM_COLUMNS = ("item_id", "title", "department", "category", "brand", "product_type", "price", "image")
+MODEL_INPUTS = ("event_type", "session_end", "department", "category", "brand", "product_type", "price")
+
+
+class Section(BaseModel):
+    """A section of the configuration: frozen, and strict about unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Columns(Section):
+    """A place to read from, and how its columns are mapped to ours."""
+
+    path: str
+    format: str
+    # `schema` would shadow a method of pydantic's.
+    ddl: str = Field(alias="schema")
+    options: dict[str, str]
+    columns: dict[str, str]
+
+
+class Source(Columns):
+    time_zone: str
+    rows: str
+
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        return _only(columns, EVENT_COLUMNS)
+
+    @field_validator("time_zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"{zone!r} is no time zone; expected a name like 'Europe/Berlin'") from error
+        return zone
+
+
+class Items(Columns):
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        return _only(columns, ITEM_COLUMNS)
+
+
+class Users(Columns):
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        return _only(columns, ("user_id",))
+
+
+class Demo(Section):
+    is_source: bool
+    users: NotNegative
+
+
+class Events(Section):
+    earliest: date
+    clock_skew_minutes: NotNegative
+    max_late_days: NotNegative
+    max_per_user_day: Positive
+    max_rejected_share: Share
+    identical_records: Literal["keep", "drop"]
+
+
+class Sessions(Section):
+    gap_minutes: Positive
+    max_hours: Annotated[int, Field(gt=0, le=24)]
+
+
+class Sequences(Section):
+    max_events: Positive
+
+
+class Examples(Section):
+    length: Annotated[int, Field(ge=2)]
+    stride: Positive
+
+    @model_validator(mode="after")
+    def _stride_fits(self) -> Self:
+        if self.stride > self.length:
+            raise ValueError(f"stride is {self.stride}, expected at most length, {self.length}")
+        return self
+
+
+class Model(Section):
+    name: Literal["transformer", "lstm", "lstm_attention"]
+    dimension: Positive
+    blocks: Positive
+    heads: Positive
+    dropout: Share
+    inputs: tuple[Literal["event_type", "session_end", "department", "category", "brand", "product_type", "price"], ...]
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.dimension % self.heads:
+            raise ValueError(f"dimension is {self.dimension}, expected a multiple of heads, {self.heads}")
+        return self
+
+
+class Training(Section):
+    processes: Positive
+    launcher: Literal["local", "spark"]
+    loss: Literal["sampled_softmax", "cross_entropy"]
+    negatives: Positive
+    negative_sampling: Literal["uniform", "popularity", "mixed"]
+    batch_positions: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    clip_norm: Annotated[float, Field(ge=0)]
+    max_epochs: Positive
+    patience: Positive
+    max_minutes: Annotated[float, Field(ge=0)]
+    validation_cases: NotNegative
+    seed: int
+
+
+class Evaluation(Section):
+    protocol: Literal["time", "leave-one-out"]
+    targets: Literal["next", "window"]
+    window_days: Positive
+    cut: date | Literal[""]
+    target_event_types: tuple[str, ...]
+    exclude: Literal["none", "seen"]
+    ks: tuple[Positive, ...]
+    max_context: Positive
+    user_share: Share
+    neighbours: Positive
+
+    @field_validator("target_event_types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(types, ""), EVENT_TYPES)
+        return types
+
+
+class Promotion(Section):
+    metric: str
+    tolerance: Share
+
+
+class Scoring(Section):
+    k: Positive
+    exclude: Literal["none", "seen", "bought"]
+    not_for_sale: tuple[str, ...]
+    variant: Name
+
+
+class Synthetic(Section):
+    users: Positive
+    items: Annotated[int, Field(ge=10)]
+    days: Positive
+    first_date: date
+    events_per_user_day: Annotated[float, Field(gt=0)]
+    predictability: Share
+    duplicate_share: Share
+    broken_share: Share
+    late_share: Share
+    impossible_time_share: Share
+    bots: NotNegative
+    seed: int
+
+
+class Store(Section):
+    root: str
+    database: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,63})?$")]
+
+
+class Tracking(Section):
+    uri: str
+    artifacts: str
+    experiment: str
+    model_name: str
+
+
+class Settings(Section):
+    """The whole configuration, resolved: as logged, and as written to MLflow."""
+
+    source: Source
+    items: Items
+    users: Users
+    demo: Demo
+    events: Events
+    sessions: Sessions
+    sequences: Sequences
+    examples: Examples
+    model: Model
+    training: Training
+    evaluation: Evaluation
+    promotion: Promotion
+    scoring: Scoring
+    synthetic: Synthetic
+    store: Store
+    tracking: Tracking
+
+    def flat(self) -> dict[str, Any]:
+        """`{"sessions.gap_minutes": 30, ...}`: every leaf under its dotted name."""
+        return dict(_leaves(self.model_dump(mode="json", by_alias=True)))
+
+
+def home() -> Path:
+    """The folder of spark-submit.sh, where relative paths of the configuration start."""
+    return Path(os.environ.get("NEXTAISLE_HOME", Path(__file__).resolve().parents[2]))
+
+
+def absolute(path: str) -> str:
+    """A path of the configuration, made absolute; a URI stays as it is."""
+    return path if not path or "://" in path or path.startswith("/") else str(home() / path)
+
+
+def load(overlays: Sequence[Path | str] = (), assignments: Sequence[str] = ()) -> Settings:
+    """Reads conf/base.toml, then the overlays, then `section.key=value` assignments.
+
+    Raises:
+        ConfigurationError: names the key, the file it stands in, and the nearest known key.
+    """
+    tree: Tree = {}
+    origin: dict[str, str] = {}
+    for path in (_base_file(), *(_find(Path(overlay)) for overlay in overlays)):
+        _merge(tree, _read(path), origin, str(path))
+    for assignment in assignments:
+        _merge(tree, _parse_assignment(assignment), origin, f"--set {assignment}")
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, origin, _known_keys())) from None
+
+
+def _base_file() -> Path:
+    return _find(home() / "conf" / "base.toml")
+
+
+def _find(path: Path) -> Path:
+    """The file itself, or its copy in the working folder, where a cluster's driver finds shipped files."""
+    for candidate in (path, Path(path.name)):
+        if candidate.is_file():
+            return candidate
+    raise ConfigurationError(f"configuration file {path} is not there; say --conf with the path of a TOML file")
+
+
+def _read(path: Path) -> Tree:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is no valid TOML: {error}") from error
+
+
+def _parse_assignment(assignment: str) -> Tree:
+    key, sign, text = assignment.partition("=")
+    if not sign or "." not in key:
+        raise ConfigurationError(f"--set {assignment}: expected section.key=value, as sessions.gap_minutes=20")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    for part in reversed(key.strip().split(".")):
+        value = {part: value}
+    return dict(value)
+
+
+def _merge(tree: Tree, overlay: Tree, origin: dict[str, str], file: str, prefix: str = "") -> None:
+    for key, value in overlay.items():
+        name = f"{prefix}{key}"
+        origin[name] = file
+        if isinstance(value, dict) and isinstance(tree.get(key), dict):
+            _merge(tree[key], value, origin, file, f"{name}.")
+        elif isinstance(value, dict):
+            tree[key] = {}
+            _merge(tree[key], value, origin, file, f"{name}.")
+        else:
+            tree[key] = value
+
+
+def _leaves(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    for key, value in tree.items():
+        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+    return found
+
+
+def _known_keys() -> list[str]:
+    base = _read(_base_file())
+    return [*base, *(key for key, _ in _leaves(base))]
+
+
+def _explain(error: ValidationError, origin: dict[str, str], known: list[str]) -> str:
+    lines = []
+    for problem in error.errors():
+        key = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
+        where = next((origin[name] for name in _ancestors(key) if name in origin), "conf/base.toml")
+        if problem["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+            lines.append(f"{where}: unknown key {key}; the nearest known key is {near[0] if near else 'none'}")
+        else:
+            lines.append(f"{where}: {key}: {problem['msg']}; found {problem['input']!r}")
+    return "\n".join(lines)
+
+
+def _ancestors(key: str) -> list[str]:
+    parts = key.split(".")
+    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _only(found: dict[str, str], known: Sequence[str]) -> dict[str, str]:
+    for name in found:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown name {name!r}; the nearest known is {near!r}")
+    return found

@@ -1,0 +1,1 @@
+"""What the stages agree on: tables, tokens and errors. Imports nothing else of nextaisle."""

@@ -1,0 +1,41 @@
+"""Errors, each with the exit code that an orchestrator sees.
+
+A message says what was found, what was expected and what to do about it.
+"""
+
+DONE = 0
+UNEXPECTED = 10
+
+
+class NextaisleError(Exception):
+    """Anything that nextaisle refuses on purpose."""
+
+    exit_code = UNEXPECTED
+
+
+class ConfigurationError(NextaisleError):
+    """A wrong call, a wrong setting, or a mapped column that the log lacks."""
+
+    exit_code = 2
+
+
+class InputError(NextaisleError):
+    """Input that is missing or cannot be read: no folder, a truncated archive."""
+
+    exit_code = 3
+
+
+class GateError(NextaisleError):
+    """A data or quality gate said no; nothing was published."""
+
+    exit_code = 4
+
+
+class ConflictError(NextaisleError):
+    """Another writer was faster; running the job again mends it."""
+
+    exit_code = 5
+
+
+class SchemaError(NextaisleError):
+    """A DataFrame does not have the columns that its table promises: a defect of ours."""

@@ -1,0 +1,275 @@
+"""Every table once: columns, types, key, partition, and the comments that DESCRIBE shows.
+
+Types are Spark DDL. `?` behind a type marks a column that may be null.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from pyspark.sql.types import StructType
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, its Spark type, what it means, and whether it may be null."""
+
+    name: str
+    type: str
+    comment: str
+    is_nullable: bool = False
+
+    @property
+    def ddl(self) -> str:
+        comment = self.comment.replace("'", "\\'")
+        return f"{self.name} {self.type}{'' if self.is_nullable else ' NOT NULL'} COMMENT '{comment}'"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A Delta table: what one row is, what identifies it, and how its files are laid out."""
+
+    name: str
+    comment: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    partition: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    @property
+    def schema(self) -> StructType:
+        return StructType.fromDDL(", ".join(column.ddl for column in self.columns))
+
+
+def _column(name: str, kind: str, comment: str) -> Column:
+    return Column(name, kind.rstrip("?"), comment, kind.endswith("?"))
+
+
+_MONEY = "decimal(18,4)"
+
+SOURCE_FILES: Final = Table(
+    "source_files",
+    "One row per file of raw logs that was read.",
+    (
+        _column("path", "string", "Where the file was read"),
+        _column("size", "bigint", "Bytes when it was read"),
+        _column("modified_time", "timestamp", "Last change of the file when it was read"),
+        _column("ingest_date", "date", "Day of the logs that the file was read for"),
+        _column("record_count", "bigint", "Records in it, after source.rows; an unreadable line is one"),
+        _column("accepted_count", "bigint", "Records that became events"),
+        _column("rejected_count", "bigint", "Records that went to rejected_events"),
+        _column("duplicate_count", "bigint", "Records dropped as a repetition of an event"),
+    ),
+    key=("path", "size", "modified_time"),
+)
+
+EVENTS: Final = Table(
+    "events",
+    "One row per accepted event of a user.",
+    (
+        _column("event_id", "string", "The log's own id, or a hash of the mapped fields and an ordinal"),
+        _column("event_date", "date", "Day of the event in the shop's time zone"),
+        _column("event_time", "timestamp", "Instant of the event, UTC"),
+        _column("user_id", "string", "Who acted"),
+        _column("item_id", "string?", "What was acted on; null for a search"),
+        _column("event_type", "string", "view, search, cart, uncart, favourite, purchase, return, rating, ..."),
+        _column("source_session_id", "string?", "The log's own session or basket, if it has one"),
+        _column("price", f"{_MONEY}?", "Price of one piece in the shop's currency"),
+        _column("quantity", "decimal(18,3)?", "How many pieces"),
+        _column("query", "string?", "What was searched for"),
+        _column("rating", "double?", "The rating given, on the shop's scale"),
+        _column("position", "int?", "Place in the list where the item was shown, 1 is first"),
+        _column("variant", "string?", "Arm of an experiment that the user saw"),
+        _column("region", "string?", "Where the user was"),
+        _column("device", "string?", "What the user used"),
+        _column("ingest_date", "date", "Day of the logs in which the event arrived"),
+    ),
+    key=("event_date", "event_id"),
+    partition=("event_date",),
+)
+
+REJECTED_EVENTS: Final = Table(
+    "rejected_events",
+    "One row per refused record. Restricted: holds records as received, with raw ids.",
+    (
+        _column("path", "string", "File that the record came from"),
+        _column("record_hash", "string", "SHA-256 of the record, hexadecimal"),
+        _column("ordinal", "int", "1, 2, ... among identical refused records of one file"),
+        _column("reason", "string", "Why it was refused: a value of contract/reasons.py"),
+        _column("record", "binary", "The record as received; for columnar sources as JSON"),
+        _column("event_time", "timestamp?", "Its time, where one could be read"),
+        _column("ingest_date", "date", "Day of the logs in which it arrived"),
+    ),
+    key=("path", "record_hash", "ordinal"),
+    partition=("ingest_date",),
+)
+
+SESSIONS: Final = Table(
+    "sessions",
+    "One row per visit of one user; the arrays hold its events, oldest first, in step with each other.",
+    (
+        _column("session_id", "string", "Hash of user, source session and start; a late event may change it"),
+        _column("session_date", "date", "Day on which it started, in the shop's time zone"),
+        _column("user_id", "string", "Whose visit"),
+        _column("source_session_id", "string?", "The log's own session or basket, if it has one"),
+        _column("start_time", "timestamp", "Instant of the first event, UTC"),
+        _column("end_time", "timestamp", "Instant of the last event, UTC"),
+        _column("event_count", "int", "Length of each array"),
+        _column("item_ids", "array<string>", "Items acted on; null within for a search"),
+        _column("event_types", "array<string>", "Kinds of action"),
+        _column("event_times", "array<timestamp>", "Instants, UTC"),
+        _column("prices", f"array<{_MONEY}>", "Prices of one piece; null within where unknown"),
+        _column("quantities", "array<decimal(18,3)>", "Pieces; null within where unknown"),
+    ),
+    key=("session_id",),
+    partition=("session_date",),
+)
+
+SEQUENCES: Final = Table(
+    "sequences",
+    "A user's history as of the end of a day on which it changed; the latest row is the current one. "
+    "Arrays are in step, oldest first, the last sequences.max_events events that have an item.",
+    (
+        _column("user_id", "string", "Whose history"),
+        _column("as_of_date", "date", "Day, of the shop, at whose end the history was this"),
+        _column("event_count", "bigint", "Events with an item ever, also those no longer in the arrays"),
+        _column("item_ids", "array<string>", "Items"),
+        _column("item_indices", "array<int>", "items.item_index of each item"),
+        _column("event_types", "array<string>", "Kinds of action"),
+        _column("event_times", "array<timestamp>", "Instants, UTC"),
+        _column("prices", f"array<{_MONEY}>", "Prices of one piece; null within where unknown"),
+        _column("is_session_start", "array<boolean>", "Whether the event is the first with an item in its session"),
+    ),
+    key=("user_id", "as_of_date"),
+    partition=("as_of_date",),
+)
+
+ITEMS: Final = Table(
+    "items",
+    "The vocabulary: one row per item and state of its attributes. An index never changes.",
+    (
+        _column("item_id", "string", "The shop's id"),
+        _column("item_index", "int", "The model's integer: 1, 2, ... without gaps; 0 is padding"),
+        _column("valid_from", "date", "Day from which the attributes hold"),
+        _column("title", "string?", "What a person calls it"),
+        _column("department", "string?", "Coarsest group"),
+        _column("category", "string?", "Group"),
+        _column("brand", "string?", "Maker or brand"),
+        _column("product_type", "string?", "Finest group"),
+        _column("price", f"{_MONEY}?", "Catalogue price; the median of purchases where the catalogue has none"),
+        _column("image", "string?", "Where its picture is"),
+        _column("first_seen_date", "date", "Day of its first event"),
+        _column("last_seen_date", "date", "Day of its latest event"),
+    ),
+    key=("item_id", "valid_from"),
+)
+
+EXAMPLES: Final = Table(
+    "examples",
+    "One row per training window, encoded. Arrays have examples.length entries, filled on the right with 0. "
+    "Every event but a user's first is the target of exactly one window.",
+    (
+        _column("example_id", "bigint", "64-bit hash of user, split and place of the last target"),
+        _column("as_of_date", "date", "Day through which the histories reach"),
+        _column("split", "string", "train, validation or test: where the targets lie"),
+        _column("length", "int", "Inputs before the filling"),
+        _column("item_indices", "array<int>", "Inputs: items, oldest first"),
+        _column("event_type_indices", "array<int>", "Inputs: contract/tokens.py EVENT_TYPE_INDEX"),
+        _column("is_session_end", "array<int>", "Inputs: 1 where the target begins another session than the input's"),
+        _column("target_indices", "array<int>", "What follows each input; 0 where it is not a target of this window"),
+    ),
+    key=("example_id",),
+    partition=("as_of_date", "split"),
+)
+
+RECOMMENDATIONS: Final = Table(
+    "recommendations",
+    "One row per user and rank: what to show the user on the day after score_date.",
+    (
+        _column("user_id", "string", "To whom"),
+        _column("score_date", "date", "Day through which the user's history was known"),
+        _column("variant", "string", "Arm of an experiment, or default"),
+        _column("rank", "int", "1 is best"),
+        _column("item_id", "string", "What to show"),
+        _column("score", "double", "The model's score; comparable within one user and model_version"),
+        _column("reason", "string", "model, or popular where the user has no history the model knows"),
+        _column("model_version", "string", "Registered model and version that made the list"),
+    ),
+    key=("user_id", "score_date", "variant", "rank"),
+    partition=("score_date",),
+)
+
+EVALUATIONS: Final = Table(
+    "evaluations",
+    "One row per metric of one model under one protocol.",
+    (
+        _column("run_id", "string", "MLflow run that was judged"),
+        _column("model", "string", "candidate, champion, or the name of a baseline"),
+        _column("protocol", "string", "leave-one-out, time-next or time-window"),
+        _column("split", "string", "test or validation"),
+        _column("segment", "string", "all, or a group of cases"),
+        _column("metric", "string", "As ndcg_at_10"),
+        _column("value", "double", "Mean over cases"),
+        _column("low", "double", "Lower end of the 95 % interval of the mean, cases of one user as one cluster"),
+        _column("high", "double", "Upper end of that interval"),
+        _column("cases", "bigint", "Cases judged"),
+    ),
+    key=("run_id", "model", "protocol", "split", "segment", "metric"),
+)
+
+EVALUATION_CASES: Final = Table(
+    "evaluation_cases",
+    "One row per user and model: the user's mean metrics, kept for paired tests.",
+    (
+        _column("run_id", "string", "MLflow run that was judged"),
+        _column("model", "string", "candidate, champion, or the name of a baseline"),
+        _column("protocol", "string", "leave-one-out, time-next or time-window"),
+        _column("split", "string", "test or validation"),
+        _column("user_id", "string", "Whose cases"),
+        _column("cases", "bigint", "Cases of this user"),
+        _column("metrics", "map<string,double>", "Mean of each metric over the user's cases"),
+    ),
+    key=("run_id", "model", "protocol", "split", "user_id"),
+    partition=("run_id",),
+)
+
+JOB_RUNS: Final = Table(
+    "job_runs",
+    "One row per run of a job.",
+    (
+        _column("run_id", "string", "Id of this run"),
+        _column("job", "string", "File name in jobs/, without .py"),
+        _column("first_date", "date?", "First day asked for; null for everything"),
+        _column("last_date", "date?", "Last day asked for"),
+        _column("job_key", "string", "Hash of what the result depends on: code, configuration, inputs"),
+        _column("outcome", "string", "done, unchanged, or failed"),
+        _column("reason", "string?", "Why it failed"),
+        _column("versions_read", "map<string,bigint>", "Delta version of each table read"),
+        _column("versions_written", "map<string,bigint>", "Delta version of each of its tables when it ended"),
+        _column("rows", "map<string,bigint>", "Counts that the job reports"),
+        _column("bytes_written", "bigint", "Bytes of the data files it committed"),
+        _column("tracking_run_id", "string?", "MLflow run that it made or judged"),
+        _column("started_time", "timestamp", "When it started, UTC"),
+        _column("seconds", "double", "How long it took"),
+    ),
+    key=("run_id",),
+)
+
+TABLES: Final = {
+    table.name: table
+    for table in (
+        SOURCE_FILES,
+        EVENTS,
+        REJECTED_EVENTS,
+        SESSIONS,
+        SEQUENCES,
+        ITEMS,
+        EXAMPLES,
+        RECOMMENDATIONS,
+        EVALUATIONS,
+        EVALUATION_CASES,
+        JOB_RUNS,
+    )
+}

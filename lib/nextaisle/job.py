@@ -1,0 +1,247 @@
+"""Runs one job for a range of days: arguments in, an outcome on the last line of standard output, an exit code out.
+
+A job whose code, configuration and inputs are those of a run that succeeded, and whose tables nobody wrote since,
+has nothing to do: it ends as `unchanged`.
+"""
+
+import argparse
+import hashlib
+import importlib.resources
+import json
+import logging
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, date, datetime
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
+
+from nextaisle import config
+from nextaisle.config import Settings
+from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, NextaisleError
+from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
+from nextaisle.spark import create_session
+from nextaisle.store import Store
+
+log = logging.getLogger("nextaisle")
+
+
+@dataclass(frozen=True)
+class Night:
+    """What a job gets: the configuration, the tables, and the days of the logs (None, None: everything)."""
+
+    settings: Settings
+    spark: SparkSession
+    store: Store
+    first: date | None
+    last: date | None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a job did: counts by name, and the MLflow run that it made or judged."""
+
+    rows: dict[str, int] = field(default_factory=dict)
+    tracking_run_id: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file in jobs/: what it reads and writes, and the sections of the configuration that its result depends on."""
+
+    name: str
+    run: Callable[[Night], Result]
+    reads: tuple[Table, ...] = ()
+    writes: tuple[Table, ...] = ()
+    sections: tuple[str, ...] = ()
+    # What it reads beside tables, as a string that changes when that does: files and their times.
+    inputs: Callable[[Night], str] | None = None
+    # A job without tables of its own, as nightly, always runs.
+    is_repeatable: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The last line on standard output."""
+
+    job: str
+    date: str
+    outcome: str
+    rows: dict[str, int]
+    seconds: float
+    versions: dict[str, int]
+    run_id: str
+    tracking_run_id: str
+    reason: str
+    exit_code: int
+
+
+def main(job: Job) -> None:
+    """The command line of a file in jobs/; ends the process with the exit code of ARCHITECTURE's table."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("py4j", "alembic", "mlflow.store.db", "matplotlib"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    arguments = _parser(job).parse_args()
+    outcome = _outcome_of(job, arguments)
+    line = json.dumps(asdict(outcome), ensure_ascii=False)
+    if arguments.outcome:
+        Path(arguments.outcome).write_text(line + "\n", encoding="utf-8")
+    sys.stderr.flush()
+    print(line, flush=True)
+    sys.exit(outcome.exit_code)
+
+
+def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
+    try:
+        settings = config.load(arguments.conf, arguments.set)
+        first, last = _days(arguments)
+    except ConfigurationError as error:
+        log.error("%s", error)
+        return _failed(job, None, str(error), error.exit_code, "", 0.0)
+    spark = create_session(job.name)
+    spark.sparkContext.setLogLevel("WARN")
+    return execute(job, settings, spark, first, last)
+
+
+def execute(job: Job, settings: Settings, spark: SparkSession, first: date | None, last: date | None) -> Outcome:
+    """Runs `job`, unless nothing that it depends on has changed; never raises. Writes one row of job_runs."""
+    started = datetime.now(UTC)
+    clock = time.monotonic()
+    run_id = uuid.uuid4().hex
+    night = Night(settings, spark, Store(spark, settings.store), first, last)
+    key = ""
+    log.info("%s: days %s to %s, configuration %s", job.name, first, last, json.dumps(settings.flat(), default=str))
+    try:
+        key = _job_key(job, night)
+        result = None if job.is_repeatable else _earlier_result(job, key, night)
+        is_unchanged = result is not None
+        if result is None:
+            result = job.run(night)
+        outcome = Outcome(
+            job.name, _shown(first, last), "unchanged" if is_unchanged else "done", result.rows,
+            round(time.monotonic() - clock, 1), _versions(job, night), run_id, result.tracking_run_id, "", DONE,
+        )  # fmt: skip
+    except NextaisleError as error:
+        log.error("%s: %s", job.name, error)
+        outcome = _failed(job, last, str(error), error.exit_code, run_id, time.monotonic() - clock)
+    except Exception as error:
+        log.error("%s: %s", job.name, traceback.format_exc())
+        reason = f"{type(error).__name__}: {error}"
+        outcome = _failed(job, last, reason, UNEXPECTED, run_id, time.monotonic() - clock)
+    _record(night, outcome, key, started)
+    return outcome
+
+
+def code_hash(*packages: str) -> str:
+    """SHA-256 over the source of the package, or of these parts of it, as `model`, `training`."""
+    root = importlib.resources.files("nextaisle")
+    digest = hashlib.sha256()
+    for part in [root.joinpath(name) for name in packages] if packages else [root]:
+        for name, source in sorted(_sources(part, "")):
+            digest.update(name.encode() + b"\0" + source)
+    return digest.hexdigest()
+
+
+def _sources(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
+    found: list[tuple[str, bytes]] = []
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            found += _sources(entry, f"{prefix}{entry.name}/")
+        elif entry.name.endswith(".py"):
+            found.append((prefix + entry.name, entry.read_bytes()))
+    return found
+
+
+def _job_key(job: Job, night: Night) -> str:
+    versions = {table.name: night.store.current_version(table) for table in job.reads if table not in job.writes}
+    parts = {
+        "job": job.name,
+        "days": [str(night.first), str(night.last)],
+        "versions": versions,
+        "settings": {name: getattr(night.settings, name).model_dump(mode="json") for name in job.sections},
+        "inputs": job.inputs(night) if job.inputs else "",
+        "code": code_hash(),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _earlier_result(job: Job, key: str, night: Night) -> Result | None:
+    """The result of an earlier run with this key, if the tables it left are still the current ones."""
+    if not job.writes:
+        return None
+    runs = night.store.fresh().read(JOB_RUNS).where((F.col("job_key") == key) & (F.col("outcome") == "done"))
+    earlier = runs.orderBy(F.desc("started_time"), "run_id").first()
+    if earlier is None:
+        return None
+    left = earlier["versions_written"]
+    if any(night.store.current_version(TABLES[name]) != version for name, version in left.items()):
+        return None
+    return Result(dict(earlier["rows"]), earlier["tracking_run_id"] or "")
+
+
+def _versions(job: Job, night: Night) -> dict[str, int]:
+    """What a later run compares: the versions of the job's tables now, whether it had to write them or not."""
+    versions = {table.name: night.store.current_version(table) for table in job.writes}
+    return {name: version for name, version in versions.items() if version is not None}
+
+
+def _record(night: Night, outcome: Outcome, key: str, started: datetime) -> None:
+    ledger = night.store.ledger
+    row = Row(
+        run_id=outcome.run_id, job=outcome.job, first_date=night.first, last_date=night.last, job_key=key,
+        outcome=outcome.outcome, reason=outcome.reason or None, versions_read=ledger.read,
+        versions_written=outcome.versions, rows=outcome.rows, bytes_written=ledger.bytes_written,
+        tracking_run_id=outcome.tracking_run_id or None, started_time=started, seconds=outcome.seconds,
+    )  # fmt: skip
+    try:
+        night.store.append(JOB_RUNS, night.spark.createDataFrame([row], JOB_RUNS.schema))
+    except Exception:
+        # The job's own outcome is what the orchestrator must hear of.
+        log.error("job_runs could not be written: %s", traceback.format_exc())
+
+
+def _failed(job: Job, last: date | None, reason: str, exit_code: int, run_id: str, seconds: float) -> Outcome:
+    shown = _shown(None, last)
+    return Outcome(job.name, shown, "failed", {}, round(seconds, 1), {}, run_id, "", reason, exit_code)
+
+
+def _shown(first: date | None, last: date | None) -> str:
+    if first is None or first == last:
+        return str(last) if last else "all"
+    return f"{first}/{last}"
+
+
+def _parser(job: Job) -> argparse.ArgumentParser:
+    description = sys.modules["__main__"].__doc__ or ""
+    parser = argparse.ArgumentParser(prog=f"./spark-submit.sh {job.name}", description=description)
+    parser.add_argument("--conf", action="append", default=[], metavar="FILE", help="an overlay over conf/base.toml")
+    parser.add_argument("--date", metavar="DAY", help="the day of the logs, as 2017-12-31")
+    parser.add_argument("--from", dest="first", metavar="DAY", help="the first of several days, built in one pass")
+    parser.add_argument("--to", dest="last", metavar="DAY", help="the last of several days")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as sessions.gap_minutes=20")
+    parser.add_argument("--outcome", default="", help=argparse.SUPPRESS)
+    return parser
+
+
+def _days(arguments: argparse.Namespace) -> tuple[date | None, date | None]:
+    if arguments.date and (arguments.first or arguments.last):
+        raise ConfigurationError("--date stands for one day; say either --date, or --from and --to")
+    if bool(arguments.first) != bool(arguments.last):
+        raise ConfigurationError("--from and --to go together; one day alone is --date")
+    first, last = _day(arguments.first or arguments.date), _day(arguments.last or arguments.date)
+    if first and last and first > last:
+        raise ConfigurationError(f"--from {first} is after --to {last}")
+    return first, last
+
+
+def _day(text: str | None) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise ConfigurationError(f"{text!r} is no day; expected one like 2017-12-31") from error

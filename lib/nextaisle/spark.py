@@ -1,0 +1,35 @@
+"""The Spark session: the only place that sets Spark options in code. Sizes stand in conf/spark-defaults.conf."""
+
+import os
+import sys
+from collections.abc import Mapping
+
+from pyspark.sql import SparkSession
+
+# What the results depend on, on any machine; conf/spark-defaults.conf holds what only speed depends on.
+_OPTIONS = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+    "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+    "spark.sql.adaptive.enabled": "true",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    # A speculative twin of a task would repeat its side effects.
+    "spark.speculation": "false",
+    # Lost input must be an error, never fewer rows.
+    "spark.sql.files.ignoreCorruptFiles": "false",
+    "spark.sql.files.ignoreMissingFiles": "false",
+}
+
+
+def create_session(name: str, master: str = "", sizes: Mapping[str, str] | None = None) -> SparkSession:
+    """The running session, or a new one on `master`, or where spark-submit says.
+
+    `sizes` are what conf/spark-defaults.conf gives under spark-submit: options that only speed depends on.
+    """
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    builder = SparkSession.builder.appName(f"nextaisle {name}")
+    if master:
+        builder = builder.master(master)
+    for key, value in (_OPTIONS | dict(sizes or {})).items():
+        builder = builder.config(key, value)
+    return builder.getOrCreate()

@@ -1,0 +1,231 @@
+"""The only module that reads or writes Delta.
+
+A Store pins: the first read of a table fixes its version, later reads see the same one, and what was read and
+written is kept in a ledger that ends up in job_runs. Nothing is committed that would leave the contents as they are.
+"""
+
+import fcntl
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+from delta.exceptions import DeltaConcurrentModificationException
+from delta.tables import DeltaTable
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
+
+from nextaisle.config import Store as StoreSettings
+from nextaisle.config import absolute
+from nextaisle.contract.check import check_schema
+from nextaisle.contract.errors import ConflictError
+from nextaisle.contract.tables import Table
+
+log = logging.getLogger(__name__)
+
+# Plain readers (DuckDB, Polars, delta-rs, Trino) must be able to open every table.
+_TABLE_PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
+
+
+@dataclass(frozen=True)
+class ActiveFile:
+    """A data file that belongs to a version of a table, and the rows in it."""
+
+    url: str
+    row_count: int
+
+
+@dataclass
+class Ledger:
+    """Delta versions of the tables that were read and written, and bytes written."""
+
+    read: dict[str, int] = field(default_factory=dict)
+    written: dict[str, int] = field(default_factory=dict)
+    bytes_written: int = 0
+
+
+class Store:
+    """The tables under one folder, or in one database of a catalog."""
+
+    def __init__(self, spark: SparkSession, settings: StoreSettings) -> None:
+        self._spark = spark
+        self._root = absolute(settings.root).rstrip("/")
+        self._database = settings.database
+        self.ledger = Ledger()
+
+    def fresh(self) -> "Store":
+        """The same tables with nothing pinned and an empty ledger, for the next job."""
+        return Store(self._spark, StoreSettings(root=self._root, database=self._database))
+
+    def location(self, table: Table) -> str:
+        """What a plain reader opens: a folder, or `database.table`."""
+        return f"{self._database}.{table.name}" if self._database else f"{self._root}/{table.name}"
+
+    def exists(self, table: Table) -> bool:
+        if self._database:
+            return bool(self._spark.catalog.tableExists(self.location(table)))
+        return DeltaTable.isDeltaTable(self._spark, self.location(table))
+
+    def current_version(self, table: Table) -> int | None:
+        """The latest version, pinned or not; None where the table is not there yet."""
+        if not self.exists(table):
+            return None
+        return int(self._delta(table).history(1).select("version").head()["version"])  # type: ignore[index]
+
+    def read(self, table: Table) -> DataFrame:
+        """The table as of the pinned version; no rows where it is not there yet."""
+        if table.name not in self.ledger.read:
+            version = self.current_version(table)
+            if version is None:
+                return self._spark.createDataFrame([], table.schema)
+            self.ledger.read[table.name] = version
+        return self._at(table, self.ledger.read[table.name])
+
+    def active_files(self, table: Table, where: str) -> list[ActiveFile]:
+        """The data files of the pinned version that hold rows of `where`, in order of their names.
+
+        `where` speaks of partition columns only, so a file belongs to it as a whole.
+        """
+        rows = self.read(table).where(where).groupBy(F.col("_metadata.file_path").alias("url"))
+        return [ActiveFile(row["url"], row["count"]) for row in rows.count().orderBy("url").collect()]
+
+    def replace_days(self, table: Table, rows: DataFrame, first: date, last: date) -> None:
+        """Makes `rows` the contents of the days first to last; see `replace`."""
+        day = table.partition[0]
+        self.replace(table, rows, f"{day} >= DATE'{first:%Y-%m-%d}' AND {day} <= DATE'{last:%Y-%m-%d}'")
+
+    def replace(self, table: Table, rows: DataFrame, where: str) -> None:
+        """Makes `rows` the contents of the partitions of `where`. Partitions that already hold them are not touched.
+
+        `where` speaks of partition columns only. Every row of `rows` must match it, else Delta refuses the write.
+
+        Raises:
+            SchemaError: `rows` are not the table's.
+            ConflictError: another writer committed meanwhile.
+        """
+        check_schema(rows, table)
+        with self._writing(table):
+            before = self._latest(table).where(where)
+            if before.isEmpty():
+                self._overwrite(table, rows, where)
+                return
+            staged = rows.persist(StorageLevel.DISK_ONLY)
+            try:
+                changed = _changed_partitions(table, before, staged)
+                if changed:
+                    # One literal tuple per partition: Delta prunes files by it.
+                    only = f"({where}) AND ({' OR '.join(changed)})"
+                    self._overwrite(table, staged.where(only), only)
+            finally:
+                staged.unpersist()
+
+    def merge(self, table: Table, rows: DataFrame) -> None:
+        """Inserts rows with a new key, and updates those whose other columns differ."""
+        check_schema(rows, table)
+        with self._writing(table):
+            before = self._latest(table)
+            same = [rows[name].eqNullSafe(before[name]) for name in table.names]
+            differing = rows.join(before, same, "left_anti")
+            if differing.isEmpty():
+                return
+            keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
+            merging = self._delta(table).alias("old").merge(differing.alias("new"), keys)
+            merging.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+            self._note_commit(table)
+
+    def append(self, table: Table, rows: DataFrame) -> None:
+        """Adds rows whose keys are known to be new, as an id made for this run."""
+        check_schema(rows, table)
+        with self._writing(table):
+            self._save(table, rows.write.format("delta").mode("append"))
+
+    def _latest(self, table: Table) -> DataFrame:
+        """The newest committed version, whatever is pinned: what a write replaces."""
+        return self._at(table, self.current_version(table) or 0)
+
+    def _at(self, table: Table, version: int) -> DataFrame:
+        reader = self._spark.read.format("delta").option("versionAsOf", version)
+        return reader.table(self.location(table)) if self._database else reader.load(self.location(table))
+
+    def _delta(self, table: Table) -> DeltaTable:
+        if self._database:
+            return DeltaTable.forName(self._spark, self.location(table))
+        return DeltaTable.forPath(self._spark, self.location(table))
+
+    def _create(self, table: Table) -> None:
+        builder = DeltaTable.createIfNotExists(self._spark).comment(table.comment)
+        builder = builder.tableName(self.location(table)) if self._database else builder.location(self.location(table))
+        for column in table.columns:
+            builder = builder.addColumn(column.name, column.type, nullable=column.is_nullable, comment=column.comment)
+        for key, value in _TABLE_PROPERTIES.items():
+            builder = builder.property(key, value)
+        (builder.partitionedBy(*table.partition) if table.partition else builder).execute()
+
+    def _overwrite(self, table: Table, rows: DataFrame, where: str) -> None:
+        self._save(table, rows.write.format("delta").mode("overwrite").option("replaceWhere", where))
+
+    def _save(self, table: Table, writer: "DataFrameWriter") -> None:  # type: ignore[name-defined]  # noqa: F821
+        if self._database:
+            writer.saveAsTable(self.location(table))
+        else:
+            writer.save(self.location(table))
+        self._note_commit(table)
+
+    def _note_commit(self, table: Table) -> None:
+        commit = self._delta(table).history(1).select("version", "operationMetrics").head()
+        if commit is None:
+            raise ConflictError(f"table {table.name} has no history after a commit; run the job again")
+        metrics = commit["operationMetrics"] or {}
+        self.ledger.written[table.name] = int(commit["version"])
+        self.ledger.bytes_written += int(metrics.get("numOutputBytes", metrics.get("numTargetBytesAdded", 0)))
+        log.info("committed version %s of %s", commit["version"], table.name)
+
+    @contextmanager
+    def _writing(self, table: Table) -> Iterator[None]:
+        """Alone on a local disk, where Delta itself does not exclude another JVM; conflicts get our exit code."""
+        try:
+            with self._alone(table):
+                if not self.exists(table):
+                    self._create(table)
+                yield
+        except DeltaConcurrentModificationException as error:
+            raise ConflictError(f"another writer changed table {table.name} meanwhile; run the job again") from error
+
+    @contextmanager
+    def _alone(self, table: Table) -> Iterator[None]:
+        if self._database or "://" in self._root:
+            yield
+            return
+        folder = Path(self._root) / "_locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / table.name).open("w") as lock:
+            # The kernel lets go of it when the process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def _changed_partitions(table: Table, before: DataFrame, after: DataFrame) -> list[str]:
+    """A condition for each partition whose rows differ, as `session_date = DATE'2024-01-01'`."""
+    keys = list(table.partition)
+    old, new = _fingerprints(table, before, "old"), _fingerprints(table, after, "new")
+    differing = old.join(new, keys, "full").where(~F.col("old").eqNullSafe(F.col("new")))
+    return [
+        "(" + " AND ".join(_literal(key, row[key]) for key in keys) + ")" for row in differing.select(keys).collect()
+    ]
+
+
+def _fingerprints(table: Table, rows: DataFrame, name: str) -> DataFrame:
+    """Rows and the sum of their 64-bit hashes, per partition: equal for equal contents in any order."""
+    hashed = [F.map_entries(c.name).alias(c.name) if c.type.startswith("map") else F.col(c.name) for c in table.columns]
+    total = F.sum(F.xxhash64(*hashed).cast("decimal(38,0)"))
+    return rows.groupBy(*table.partition).agg(F.struct(F.count("*"), total).alias(name))
+
+
+def _literal(column: str, value: date | str) -> str:
+    if isinstance(value, date):
+        return f"{column} = DATE'{value:%Y-%m-%d}'"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{column} = '{escaped}'"

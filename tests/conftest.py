@@ -1,0 +1,45 @@
+"""One Spark session for all tests, and an empty store for each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from nextaisle import config
+from nextaisle.config import Settings
+from nextaisle.spark import create_session
+from nextaisle.store import Store
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[SparkSession]:
+    """local[2] with as few partitions as show a shuffle."""
+    sizes = {
+        "spark.driver.memory": "2g",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.databricks.delta.snapshotPartitions": "2",
+    }
+    session = create_session("tests", "local[2]", sizes)
+    session.sparkContext.setLogLevel("ERROR")
+    yield session
+    session.stop()
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """The defaults, with tables and tracking in a folder of this test's own."""
+    return config.load(
+        assignments=[
+            f"store.root={tmp_path}/tables",
+            f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",
+            f"tracking.artifacts={tmp_path}/mlartifacts",
+        ]
+    )
+
+
+@pytest.fixture
+def store(spark: SparkSession, settings: Settings) -> Store:
+    return Store(spark, settings.store)
