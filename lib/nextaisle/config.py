@@ -7,9 +7,9 @@ import difflib
 import os
 import tomllib
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -145,7 +145,17 @@ class Training(Section):
     patience: Positive
     max_minutes: Annotated[float, Field(ge=0)]
     validation_cases: NotNegative
+    refit: bool
+    checkpoints: str
     seed: int
+
+
+class Cuts(NamedTuple):
+    """Last days of train, validation and test: a day belongs to the first of them that it does not pass."""
+
+    last_train: date
+    last_validation: date
+    last_test: date
 
 
 class Evaluation(Section):
@@ -165,6 +175,16 @@ class Evaluation(Section):
     def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
         _only(dict.fromkeys(types, ""), EVENT_TYPES)
         return types
+
+    def cuts(self, as_of: date) -> Cuts:
+        """The time split for a night: window_days of test before `as_of` ends, window_days of validation before them.
+
+        >>> settings.evaluation.cuts(date(2017, 12, 31))    # window_days = 7, cut = ""
+        Cuts(last_train=2017-12-17, last_validation=2017-12-24, last_test=2017-12-31)
+        """
+        window = timedelta(days=self.window_days)
+        cut = self.cut or as_of - window
+        return Cuts(cut - window, cut, min(as_of, cut + window))
 
 
 class Promotion(Section):
