@@ -45,10 +45,11 @@ class Night:
 
 @dataclass(frozen=True)
 class Result:
-    """What a job did: counts by name, and the MLflow run that it made or judged."""
+    """What a job did: counts by name, the MLflow run that it made or judged, and the days, where it chose them."""
 
     rows: dict[str, int] = field(default_factory=dict)
     tracking_run_id: str = ""
+    days: tuple[date | None, date | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,6 @@ class Job:
     sections: tuple[str, ...] = ()
     # What it reads beside tables, as a string that changes when that does: files and their times.
     inputs: Callable[[Night], str] | None = None
-    # A job without tables of its own, as nightly, always runs.
-    is_repeatable: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,6 +79,8 @@ class Outcome:
     tracking_run_id: str
     reason: str
     exit_code: int
+    first: date | None = None
+    last: date | None = None
 
 
 def main(job: Job) -> None:
@@ -89,7 +90,7 @@ def main(job: Job) -> None:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments = _parser(job).parse_args()
     outcome = _outcome_of(job, arguments)
-    line = json.dumps(asdict(outcome), ensure_ascii=False)
+    line = json.dumps(asdict(outcome), ensure_ascii=False, default=str)
     if arguments.outcome:
         Path(arguments.outcome).write_text(line + "\n", encoding="utf-8")
     sys.stderr.flush()
@@ -111,29 +112,24 @@ def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
 
 def execute(job: Job, settings: Settings, spark: SparkSession, first: date | None, last: date | None) -> Outcome:
     """Runs `job`, unless nothing that it depends on has changed; never raises. Writes one row of job_runs."""
-    started = datetime.now(UTC)
-    clock = time.monotonic()
-    run_id = uuid.uuid4().hex
+    started, clock, run_id = datetime.now(UTC), time.monotonic(), uuid.uuid4().hex
     night = Night(settings, spark, Store(spark, settings.store), first, last)
     key = ""
     log.info("%s: days %s to %s, configuration %s", job.name, first, last, json.dumps(settings.flat(), default=str))
     try:
         key = _job_key(job, night)
-        result = None if job.is_repeatable else _earlier_result(job, key, night)
-        is_unchanged = result is not None
-        if result is None:
-            result = job.run(night)
-        outcome = Outcome(
-            job.name, _shown(first, last), "unchanged" if is_unchanged else "done", result.rows,
-            round(time.monotonic() - clock, 1), _versions(job, night), run_id, result.tracking_run_id, "", DONE,
-        )  # fmt: skip
+        earlier = _earlier_result(job, key, night)
+        result = earlier or job.run(night)
+        word = "unchanged" if earlier else "done"
+        outcome = _succeeded(job, night, result, word, run_id, time.monotonic() - clock)
     except NextaisleError as error:
         log.error("%s: %s", job.name, error)
-        outcome = _failed(job, last, str(error), error.exit_code, run_id, time.monotonic() - clock)
+        outcome = _failed(job, night.last, str(error), error.exit_code, run_id, time.monotonic() - clock)
     except Exception as error:
         log.error("%s: %s", job.name, traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
-        outcome = _failed(job, last, reason, UNEXPECTED, run_id, time.monotonic() - clock)
+        outcome = _failed(job, night.last, reason, UNEXPECTED, run_id, time.monotonic() - clock)
+    log.info("%s: %s in %.1f s %s", job.name, outcome.outcome, outcome.seconds, outcome.rows or "")
     _record(night, outcome, key, started)
     return outcome
 
@@ -194,7 +190,7 @@ def _versions(job: Job, night: Night) -> dict[str, int]:
 def _record(night: Night, outcome: Outcome, key: str, started: datetime) -> None:
     ledger = night.store.ledger
     row = Row(
-        run_id=outcome.run_id, job=outcome.job, first_date=night.first, last_date=night.last, job_key=key,
+        run_id=outcome.run_id, job=outcome.job, first_date=outcome.first, last_date=outcome.last, job_key=key,
         outcome=outcome.outcome, reason=outcome.reason or None, versions_read=ledger.read,
         versions_written=outcome.versions, rows=outcome.rows, bytes_written=ledger.bytes_written,
         tracking_run_id=outcome.tracking_run_id or None, started_time=started, seconds=outcome.seconds,
@@ -206,9 +202,18 @@ def _record(night: Night, outcome: Outcome, key: str, started: datetime) -> None
         log.error("job_runs could not be written: %s", traceback.format_exc())
 
 
+def _succeeded(job: Job, night: Night, result: Result, word: str, run_id: str, seconds: float) -> Outcome:
+    first, last = result.days or (night.first, night.last)
+    versions = _versions(job, night)
+    return Outcome(
+        job.name, _shown(first, last), word, result.rows, round(seconds, 1), versions, run_id,
+        result.tracking_run_id, "", DONE, first, last,
+    )  # fmt: skip
+
+
 def _failed(job: Job, last: date | None, reason: str, exit_code: int, run_id: str, seconds: float) -> Outcome:
     shown = _shown(None, last)
-    return Outcome(job.name, shown, "failed", {}, round(seconds, 1), {}, run_id, "", reason, exit_code)
+    return Outcome(job.name, shown, "failed", {}, round(seconds, 1), {}, run_id, "", reason, exit_code, None, last)
 
 
 def _shown(first: date | None, last: date | None) -> str:

@@ -39,3 +39,11 @@ class ConflictError(NextaisleError):
 
 class SchemaError(NextaisleError):
     """A DataFrame does not have the columns that its table promises: a defect of ours."""
+
+
+class StepError(NextaisleError):
+    """A job of a chain failed; the chain ends with that job's exit code."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
