@@ -30,6 +30,7 @@ from nextaisle.spark import create_session
 from nextaisle.store import Store
 
 log = logging.getLogger("nextaisle")
+Day = date  # under another name: Outcome has a field called date
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class Outcome:
     tracking_run_id: str
     reason: str
     exit_code: int
-    first: date | None = None
-    last: date | None = None
+    first: Day | None = None
+    last: Day | None = None
 
 
 def main(job: Job) -> None:

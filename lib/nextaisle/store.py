@@ -14,7 +14,7 @@ from pathlib import Path
 
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
@@ -167,7 +167,7 @@ class Store:
     def _overwrite(self, table: Table, rows: DataFrame, where: str) -> None:
         self._save(table, rows.write.format("delta").mode("overwrite").option("replaceWhere", where))
 
-    def _save(self, table: Table, writer: "DataFrameWriter") -> None:  # type: ignore[name-defined]  # noqa: F821
+    def _save(self, table: Table, writer: DataFrameWriter) -> None:
         if self._database:
             writer.saveAsTable(self.location(table))
         else:
