@@ -6,7 +6,7 @@ Types are Spark DDL. `?` behind a type marks a column that may be null.
 from dataclasses import dataclass
 from typing import Final
 
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,12 @@ class Table:
 
     @property
     def schema(self) -> StructType:
-        return StructType.fromDDL(", ".join(column.ddl for column in self.columns))
+        return StructType([field for column in self.columns for field in _fields(column.ddl)])
+
+
+def _fields(ddl: str) -> list[StructField]:
+    parsed = StructType.fromDDL(ddl)
+    return parsed.fields if isinstance(parsed, StructType) else []
 
 
 def _column(name: str, kind: str, comment: str) -> Column:

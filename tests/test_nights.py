@@ -1,0 +1,45 @@
+from datetime import UTC, date, datetime
+
+import pytest
+from pyspark.sql import Row, SparkSession
+
+from nextaisle.contract.errors import InputError
+from nextaisle.contract.tables import JOB_RUNS
+from nextaisle.nights import days_to_build, last_built_day
+from nextaisle.store import Store
+
+
+def day(number: int) -> date:
+    return date(2024, 1, number)
+
+
+def finish_night(spark: SparkSession, store: Store, first: int, last: int, outcome: str = "done") -> None:
+    row = Row(
+        run_id=f"{first}-{last}", job="nightly", first_date=day(first), last_date=day(last), job_key="",
+        outcome=outcome, reason=None, versions_read={}, versions_written={}, rows={}, bytes_written=0,
+        tracking_run_id=None, started_time=datetime(2024, 2, last, tzinfo=UTC), seconds=1.0,
+    )  # fmt: skip
+    store.append(JOB_RUNS, spark.createDataFrame([row], JOB_RUNS.schema))
+
+
+def test_a_first_night_builds_every_day_of_the_logs(store: Store) -> None:
+    assert days_to_build(store, [day(3), day(1), day(2)], []) == (day(1), day(3))
+
+
+def test_a_night_builds_the_days_that_no_finished_night_covers(spark: SparkSession, store: Store) -> None:
+    finish_night(spark, store, 1, 2)
+    finish_night(spark, store, 3, 3, outcome="failed")
+    logged = [day(1), day(2), day(3)]
+    assert days_to_build(store.fresh(), logged, []) == (day(3), day(3))
+    # A file of a finished day that changed since it was read.
+    assert days_to_build(store.fresh(), logged, [day(2)]) == (day(2), day(3))
+
+
+def test_a_repeated_night_has_the_days_of_the_newest_finished_night(spark: SparkSession, store: Store) -> None:
+    finish_night(spark, store, 1, 2)
+    assert days_to_build(store.fresh(), [day(1), day(2)], []) == (day(1), day(2))
+
+
+def test_without_sequences_there_is_no_last_day(store: Store) -> None:
+    with pytest.raises(InputError, match="rejected_events"):
+        last_built_day(store)
