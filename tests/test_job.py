@@ -1,0 +1,71 @@
+import argparse
+from datetime import UTC, date, datetime
+
+import pytest
+from pyspark.sql import SparkSession
+
+from nextaisle import job as jobs
+from nextaisle.config import Settings
+from nextaisle.contract.errors import ConfigurationError, GateError
+from nextaisle.contract.tables import JOB_RUNS, SEQUENCES
+from nextaisle.job import Job, Night, Outcome, Result, execute
+from nextaisle.store import Store
+
+DAY = date(2024, 1, 1)
+
+
+def write_one(night: Night) -> Result:
+    rows = [("u", DAY, 1, ["a"], [1], ["view"], [datetime(2024, 1, 1, tzinfo=UTC)], [None], [True])]
+    night.store.merge(SEQUENCES, night.spark.createDataFrame(rows, SEQUENCES.schema))
+    return Result({"rows": 1}, "run")
+
+
+WRITE_ONE = Job(name="write_one", run=write_one, writes=(SEQUENCES,), sections=("sessions",))
+
+
+def refuse(night: Night) -> Result:
+    raise GateError("too many records were refused")
+
+
+def break_down(night: Night) -> Result:
+    raise ZeroDivisionError("oh")
+
+
+def test_a_job_with_the_same_inputs_has_nothing_to_do(spark: SparkSession, settings: Settings) -> None:
+    outcomes = [execute(WRITE_ONE, settings, spark, DAY, DAY) for _ in range(2)]
+    assert [outcome.outcome for outcome in outcomes] == ["done", "unchanged"]
+    assert outcomes[0].rows == outcomes[1].rows == {"rows": 1}
+    assert outcomes[1].tracking_run_id == "run"
+
+
+def test_a_job_runs_again_when_its_configuration_or_its_tables_changed(
+    spark: SparkSession, settings: Settings, store: Store
+) -> None:
+    execute(WRITE_ONE, settings, spark, DAY, DAY)
+    other = settings.model_copy(update={"sessions": settings.sessions.model_copy(update={"gap_minutes": 5})})
+    assert execute(WRITE_ONE, other, spark, DAY, DAY).outcome == "done"
+    store.replace_days(SEQUENCES, spark.createDataFrame([], SEQUENCES.schema), DAY, DAY)
+    assert execute(WRITE_ONE, settings, spark, DAY, DAY).outcome == "done"
+    assert store.fresh().read(SEQUENCES).count() == 1
+
+
+@pytest.mark.parametrize(("run", "exit_code", "reason"), [(refuse, 4, "too many"), (break_down, 10, "ZeroDivision")])
+def test_a_failed_job_says_why_and_is_recorded(
+    run: "jobs.Callable[[Night], Result]", exit_code: int, reason: str, spark: SparkSession, settings: Settings
+) -> None:
+    outcome: Outcome = execute(Job(name="failing", run=run), settings, spark, DAY, DAY)
+    assert (outcome.outcome, outcome.exit_code) == ("failed", exit_code)
+    recorded = Store(spark, settings.store).read(JOB_RUNS).collect()
+    assert [(row.outcome, row.last_date) for row in recorded] == [("failed", DAY)]
+    assert reason in recorded[0].reason
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--date", "31.12.2017"], ["--from", "2017-12-31"], ["--from", "2017-12-31", "--to", "2017-12-01"],
+     ["--date", "2017-12-31", "--from", "2017-12-31", "--to", "2017-12-31"]],
+)  # fmt: skip
+def test_a_wrong_day_is_a_wrong_call(words: list[str]) -> None:
+    arguments: argparse.Namespace = jobs._parser(WRITE_ONE).parse_args(words)
+    with pytest.raises(ConfigurationError):
+        jobs._days(arguments)
