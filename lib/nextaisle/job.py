@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from importlib.resources.abc import Traversable
-from pathlib import Path
 
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
@@ -26,7 +25,7 @@ from nextaisle import config
 from nextaisle.config import Settings
 from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, NextaisleError
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
-from nextaisle.spark import create_session
+from nextaisle.spark import create_session, write_text
 from nextaisle.store import Store
 
 log = logging.getLogger("nextaisle")
@@ -93,7 +92,7 @@ def main(job: Job) -> None:
     outcome = _outcome_of(job, arguments)
     line = json.dumps(asdict(outcome), ensure_ascii=False, default=str)
     if arguments.outcome:
-        Path(arguments.outcome).write_text(line + "\n", encoding="utf-8")
+        write_text(create_session(job.name), arguments.outcome, line + "\n")
     sys.stderr.flush()
     print(line, flush=True)
     sys.exit(outcome.exit_code)

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from pyspark.sql import SparkSession
 
@@ -33,3 +34,14 @@ def create_session(name: str, master: str = "", sizes: Mapping[str, str] | None 
     for key, value in (_OPTIONS | dict(sizes or {})).items():
         builder = builder.config(key, value)
     return builder.getOrCreate()
+
+
+def write_text(spark: SparkSession, uri: str, text: str) -> None:
+    """A small file on any file system of Hadoop's, in place of an earlier one; without a scheme it is this machine's."""
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(uri if "://" in uri else f"file://{uri}")
+    files = path.getFileSystem(spark._jsc.hadoopConfiguration())
+    files.setWriteChecksum(False)  # no .crc beside it
+    stream = files.create(path, True)
+    stream.write(bytearray(text, "utf-8"))
+    stream.close()
