@@ -1,0 +1,1 @@
+"""Examples to batches: reading, shuffling, padding. Arrays in, tensors out."""

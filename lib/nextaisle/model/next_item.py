@@ -1,0 +1,91 @@
+"""The model: histories in, a state per position out, whose product with an item's vector is the item's score.
+
+B sequences, L positions, D width, I items with the padding at 0.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nextaisle.contract.tokens import EVENT_TYPE_COUNT, PADDING_INDEX
+from nextaisle.model.encoders import LstmAttentionEncoder, LstmEncoder, TransformerEncoder
+from nextaisle.model.inputs import Inputs
+from nextaisle.model.spec import ModelSpec
+
+# Small, so that the first scores are nearly equal and the first loss is log(items).
+_INITIAL_SCALE = 0.02
+# Added to the padding's score: no item is ever below it, and it stays finite in single precision.
+_NEVER = -1e9
+
+
+class NextItemModel(nn.Module):
+    """Item embeddings, what else is known of each event added to them, an encoder, and the same embeddings to score.
+
+    The item's bias carries its popularity, so the state need not.
+    """
+
+    def __init__(self, spec: ModelSpec, attribute_values: Mapping[str, np.ndarray] | None = None) -> None:
+        super().__init__()
+        self.spec = spec
+        self.item = nn.Embedding(spec.item_count + 1, spec.dimension)
+        self.item_bias = nn.Parameter(torch.zeros(spec.item_count + 1))
+        self.event_type = nn.Embedding(EVENT_TYPE_COUNT, spec.dimension) if "event_type" in spec.inputs else None
+        self.session_end = nn.Embedding(2, spec.dimension) if "session_end" in spec.inputs else None
+        self.attributes = nn.ModuleDict(
+            {name: nn.Embedding(spec.cardinalities[name] + 1, spec.dimension) for name in spec.attributes}
+        )
+        for name in spec.attributes:
+            values = None if attribute_values is None else torch.from_numpy(attribute_values[name].astype(np.int64))
+            empty = torch.zeros(spec.item_count + 1, dtype=torch.int64)
+            self.register_buffer(f"{name}_of_item", empty if values is None else values)
+        # Embeddings start small; without this the layers would drown them, and learn by heart instead.
+        self.input_norm = nn.LayerNorm(spec.dimension)
+        self.dropout = nn.Dropout(spec.dropout)
+        self.encoder = _encoder(spec)
+        self.norm = nn.LayerNorm(spec.dimension)
+        self.apply(_initialise)
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """state_BLD: at each position what is expected next."""
+        state_BLD = self.item(inputs.item_BL)
+        for name in self.spec.attributes:
+            state_BLD = state_BLD + self.attributes[name](self.get_buffer(f"{name}_of_item")[inputs.item_BL])
+        if self.event_type is not None:
+            state_BLD = state_BLD + self.event_type(inputs.event_type_BL)
+        if self.session_end is not None:
+            state_BLD = state_BLD + self.session_end(inputs.session_end_BL)
+        encoded: Tensor = self.norm(self.encoder(self.dropout(self.input_norm(state_BLD))))
+        return encoded
+
+    def state_for_ranking(self, inputs: Inputs) -> Tensor:
+        """The state at each sequence's last input, and a 1 that takes up the items' biases: [B, D + 1].
+
+        A sequence without inputs gets the state of the padding; callers give such users what is popular.
+        """
+        last_B = (inputs.length_B - 1).clamp(min=0)
+        state_BD = self(inputs)[torch.arange(len(last_B), device=last_B.device), last_B]
+        return torch.cat([state_BD, torch.ones_like(state_BD[:, :1])], dim=1)
+
+    def item_vectors(self) -> Tensor:
+        """[I, D + 1] with `score = state_for_ranking(inputs) @ item_vectors().T`; row 0 is below every item."""
+        bias_I = self.item_bias.clone()
+        bias_I[PADDING_INDEX] = _NEVER
+        return torch.cat([self.item.weight, bias_I[:, None]], dim=1)
+
+
+def _encoder(spec: ModelSpec) -> nn.Module:
+    if spec.name == "lstm":
+        return LstmEncoder(spec.dimension, spec.blocks, spec.dropout)
+    if spec.name == "lstm_attention":
+        return LstmAttentionEncoder(spec.dimension, spec.blocks, spec.heads, spec.dropout)
+    return TransformerEncoder(spec.dimension, spec.blocks, spec.heads, spec.dropout, spec.length)
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Embedding):
+        nn.init.normal_(module.weight, std=_INITIAL_SCALE)
+    elif isinstance(module, nn.Linear):
+        nn.init.normal_(module.weight, std=_INITIAL_SCALE)
+        nn.init.zeros_(module.bias)

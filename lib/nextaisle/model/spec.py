@@ -1,0 +1,55 @@
+"""What a model is, apart from its weights: enough to build it again."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from nextaisle.contract.errors import InputError
+
+MODEL_NAMES = ("transformer", "lstm", "lstm_attention")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """Sizes and inputs of a NextItemModel, as stored beside its weights in JSON.
+
+    | field             | example                        | meaning                                                      |
+    |-------------------|--------------------------------|--------------------------------------------------------------|
+    | length            | 100                            | inputs it looks at, at most                                  |
+    | item_count        | 68509                          | items it knows: indices 1..item_count                        |
+    | inputs            | ("event_type", "session_end")  | what it sees beside the item                                 |
+    | cardinalities     | {"department": 31}             | values of each item attribute among `inputs`, 0 for unknown  |
+    | vocabulary_hash   | "9f31.."                       | contract/vocabulary.py: which item stands behind each index  |
+    """
+
+    name: str
+    dimension: int
+    blocks: int
+    heads: int
+    dropout: float
+    length: int
+    item_count: int
+    inputs: tuple[str, ...] = ()
+    cardinalities: dict[str, int] = field(default_factory=dict)
+    vocabulary_hash: str = ""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """The item attributes among the inputs, in the order of `inputs`."""
+        return tuple(name for name in self.inputs if name in self.cardinalities)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        """Reads what `to_json` wrote.
+
+        Raises:
+            InputError: names the fields that are missing or unknown, or the unknown model.
+        """
+        expected = set(cls.__dataclass_fields__)
+        if set(stored) != expected:
+            raise InputError(f"a model's spec has the fields {sorted(stored)}, expected {sorted(expected)}")
+        if stored["name"] not in MODEL_NAMES:
+            raise InputError(f"the stored model is a {stored['name']!r}, expected one of {MODEL_NAMES}")
+        return cls(**{**stored, "inputs": tuple(stored["inputs"])})

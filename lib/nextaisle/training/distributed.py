@@ -1,0 +1,132 @@
+"""Several processes that train as one. The only module that knows Horovod.
+
+One process needs no launcher: every function below then does the obvious.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import torch
+from torch import nn
+
+from nextaisle.contract.errors import ConfigurationError
+
+Plan = TypeVar("Plan")
+Report = TypeVar("Report")
+
+# A rank that hears nothing of another for so long says so, and then ends, rather than waiting for ever.
+_STALL = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "60", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "300"}
+
+
+def launch(
+    train: Callable[[Plan], Report], plan: Plan, processes: int, launcher: Literal["local", "spark"]
+) -> Report:
+    """Runs `train(plan)` in each process and returns what rank 0 returned. `train` and `plan` must survive a pickle."""
+    for name, value in _STALL.items():
+        os.environ.setdefault(name, value)
+    if processes == 1:
+        return train(plan)
+    if launcher == "spark":
+        import horovod.spark
+
+        reports = horovod.spark.run(train, args=(plan,), num_proc=processes, env=_environment(processes), verbose=1)
+        return reports[0]
+    return _launch_locally(train, plan, processes)
+
+
+def _launch_locally(train: Callable[[Plan], Report], plan: Plan, processes: int) -> Report:
+    import horovod
+
+    cores = os.cpu_count() or 1
+    if processes > cores and not torch.cuda.is_available():
+        raise ConfigurationError(f"training.processes is {processes}, but this machine has {cores} cores")
+    before = dict(os.environ)
+    os.environ.update(_environment(processes))
+    try:
+        reports = horovod.run(train, args=(plan,), num_proc=processes, hosts=f"localhost:{processes}", use_gloo=True)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+    first: Report = reports[0]
+    return first
+
+
+def _environment(processes: int) -> dict[str, str]:
+    """What the ranks must find: our package, and their share of the cores."""
+    threads = str(max(1, (os.cpu_count() or 1) // processes))
+    paths = os.pathsep.join(path for path in sys.path if path)
+    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads}
+
+
+def start() -> None:
+    """Joins the other ranks; safe to call again."""
+    import horovod.torch as hvd
+
+    if not hvd.is_initialized():
+        hvd.init()
+
+
+def stop() -> None:
+    """Leaves them, so that no background thread outlives the training."""
+    import horovod.torch as hvd
+
+    hvd.shutdown()
+
+
+def rank() -> int:
+    import horovod.torch as hvd
+
+    return int(hvd.rank())
+
+
+def size() -> int:
+    import horovod.torch as hvd
+
+    return int(hvd.size())
+
+
+def device() -> torch.device:
+    """This rank's accelerator, where there is one."""
+    import horovod.torch as hvd
+
+    return torch.device("cuda", hvd.local_rank()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def totals(*values: float) -> list[float]:
+    """The sum of each value over all ranks, the same on every rank."""
+    import horovod.torch as hvd
+
+    if hvd.size() == 1:
+        return list(values)
+    summed: list[float] = hvd.allreduce(torch.tensor(values, dtype=torch.float64), op=hvd.Sum, name="totals").tolist()
+    return summed
+
+
+def together(model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+    """Every rank starts from rank 0's weights; from then on gradients are summed over the ranks."""
+    import horovod.torch as hvd
+
+    if hvd.size() == 1:
+        return optimizer
+    hvd.broadcast_parameters(model.state_dict(), root_rank=0)
+    summing: torch.optim.Optimizer = hvd.DistributedOptimizer(
+        optimizer, named_parameters=model.named_parameters(), op=hvd.Sum
+    )
+    return summing
+
+
+def apply_gradients(model: nn.Module, optimizer: Any, clip_norm: float) -> None:
+    """One step of the optimizer on the summed gradient, cut to `clip_norm` (0: as it is)."""
+    is_alone = not hasattr(optimizer, "synchronize")
+    if not is_alone:
+        optimizer.synchronize()
+    if clip_norm:
+        nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    if is_alone:
+        optimizer.step()
+    else:
+        with optimizer.skip_synchronize():
+            optimizer.step()
+    optimizer.zero_grad()
