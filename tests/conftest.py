@@ -1,5 +1,6 @@
 """One Spark session for all tests, and an empty store for each."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from nextaisle.store import Store
 @pytest.fixture(scope="session")
 def spark() -> Iterator[SparkSession]:
     """local[2] with as few partitions as show a shuffle."""
+    # Spark's Python workers import the package too, and know nothing of pytest's paths.
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(config.home() / "lib"), str(config.home())])
     sizes = {
         "spark.driver.memory": "2g",
         # Tests run much code once: the quick compiler alone is twice as fast here.
