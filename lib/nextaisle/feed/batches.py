@@ -1,14 +1,17 @@
 """Windows to batches of like lengths: no time goes into filling. B windows, L inputs of the longest of them."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from nextaisle.feed.windows import Windows
 from nextaisle.model.inputs import Inputs
+
+Array = npt.NDArray[Any]
 
 # Batches' worth of windows that are sorted by length together: enough that lengths within a batch are alike, few enough
 # that most batches of an epoch differ from the last epoch's in more than their order.
@@ -42,7 +45,7 @@ def cut_in_order(windows: Windows, batch_positions: int) -> Iterator[Batch]:
         yield to_batch(windows, chosen_B)
 
 
-def to_batch(windows: Windows, chosen_B: np.ndarray) -> Batch:
+def to_batch(windows: Windows, chosen_B: Array) -> Batch:
     """The chosen windows, filled on the right with 0 to the longest of them."""
     length_B = windows.length_W[chosen_B]
     place_L = np.arange(int(length_B.max(initial=1)))
@@ -62,7 +65,7 @@ def filler() -> Batch:
     return Batch(inputs, nothing, torch.zeros(1))
 
 
-def _shuffled(length_W: np.ndarray, batch_positions: int, random: np.random.Generator) -> list[np.ndarray]:
+def _shuffled(length_W: Array, batch_positions: int, random: np.random.Generator) -> list[Array]:
     order_W = random.permutation(len(length_W))
     pool_W = np.cumsum(length_W[order_W]) // (POOL_BATCHES * batch_positions)
     # Stable, so that windows of one length stay in their random order.
@@ -70,7 +73,7 @@ def _shuffled(length_W: np.ndarray, batch_positions: int, random: np.random.Gene
     return [batches[place] for place in random.permutation(len(batches))]
 
 
-def _cut(order_W: np.ndarray, length_W: np.ndarray, batch_positions: int) -> list[np.ndarray]:
+def _cut(order_W: Array, length_W: Array, batch_positions: int) -> list[Array]:
     """Consecutive windows of `order_W`, as many as fit when all are filled to the longest."""
     batches, start, longest = [], 0, 0
     for place, window in enumerate(order_W.tolist()):

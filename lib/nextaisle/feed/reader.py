@@ -7,10 +7,14 @@ files are named one by one, as Delta lists them.
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nextaisle.feed.windows import Windows, join, pack
+
+Array = npt.NDArray[Any]
 
 _COLUMNS = ("example_id", "length", "item_indices", "event_type_indices", "is_session_end", "target_indices")
 # Row groups waiting decoded, and threads that decode them: enough to be ahead of a training step, whatever it trains.
@@ -76,7 +80,7 @@ def read_windows(files: Files, shard: Shard, seed: int) -> Iterator[Windows]:
         yield windows
 
 
-def _row_groups(urls: Sequence[str], shard: Shard, seed: int) -> Iterator[tuple[np.ndarray, ...]]:
+def _row_groups(urls: Sequence[str], shard: Shard, seed: int) -> Iterator[tuple[Array, ...]]:
     from petastorm import make_batch_reader
 
     dealing = {} if shard.count == 1 else {"cur_shard": shard.rank, "shard_count": shard.count}

@@ -1,9 +1,12 @@
-"""Training windows in memory, without their filling. W windows, E inputs of all windows together, L inputs of the longest."""
+"""Training windows in memory, without their filling. W windows, E inputs of them all, L of the longest."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
 
 
 class Windows(NamedTuple):
@@ -15,22 +18,22 @@ class Windows(NamedTuple):
     | length 1, items 4 0 0, targets 7 0 0  | 2 3       | 4       | 7        |
     """
 
-    example_id_W: np.ndarray
-    offset_W1: np.ndarray
-    item_E: np.ndarray
-    event_type_E: np.ndarray
-    session_end_E: np.ndarray
-    target_E: np.ndarray
+    example_id_W: Array
+    offset_W1: Array
+    item_E: Array
+    event_type_E: Array
+    session_end_E: Array
+    target_E: Array
 
     @property
-    def length_W(self) -> np.ndarray:
+    def length_W(self) -> Array:
         return np.diff(self.offset_W1)
 
     @property
     def byte_count(self) -> int:
         return sum(array.nbytes for array in self)
 
-    def take(self, index_N: np.ndarray) -> "Windows":
+    def take(self, index_N: Array) -> "Windows":
         """These windows, in this order."""
         length_N = self.length_W[index_N]
         offset_N1 = np.concatenate([[0], np.cumsum(length_N)])
@@ -40,8 +43,8 @@ class Windows(NamedTuple):
 
 
 def pack(
-    example_id_W: np.ndarray, length_W: np.ndarray, item_WL: np.ndarray, event_type_WL: np.ndarray,
-    session_end_WL: np.ndarray, target_WL: np.ndarray,
+    example_id_W: Array, length_W: Array, item_WL: Array, event_type_WL: Array,
+    session_end_WL: Array, target_WL: Array,
 ) -> Windows:  # fmt: skip
     """Columns of the table examples, as read, without the filling."""
     is_input_WL = np.arange(item_WL.shape[1]) < length_W[:, None]

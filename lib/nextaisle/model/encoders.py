@@ -27,7 +27,8 @@ class CausalAttention(nn.Module):
         shape = (sequences, length, 3, self.heads, dimension // self.heads)
         query, key, value = self.query_key_value(self.norm(state_BLD)).view(shape).permute(2, 0, 3, 1, 4)
         mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return state_BLD + self.dropout(self.output(mixed.transpose(1, 2).reshape(state_BLD.shape)))
+        change_BLD: Tensor = self.dropout(self.output(mixed.transpose(1, 2).reshape(state_BLD.shape)))
+        return state_BLD + change_BLD
 
 
 class FeedForward(nn.Module):
@@ -42,7 +43,8 @@ class FeedForward(nn.Module):
 
     def forward(self, state_BLD: Tensor) -> Tensor:
         hidden = self.dropout(F.gelu(self.widen(self.norm(state_BLD))))
-        return state_BLD + self.dropout(self.narrow(hidden))
+        change_BLD: Tensor = self.dropout(self.narrow(hidden))
+        return state_BLD + change_BLD
 
 
 class TransformerEncoder(nn.Module):

@@ -1,13 +1,18 @@
-"""Histories to inputs: the one place where scoring and evaluation do so. B histories, E events of all of them, L inputs."""
+"""Histories to inputs, the same for scoring and evaluation. B histories, E events of them all, L inputs."""
+
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from nextaisle.model.inputs import Inputs
 
+Array = npt.NDArray[Any]
+
 
 def encode_histories(
-    offsets_B1: np.ndarray, item_index_E: np.ndarray, event_type_index_E: np.ndarray, is_session_start_E: np.ndarray,
+    offsets_B1: Array, item_index_E: Array, event_type_index_E: Array, is_session_start_E: Array,
     length: int, item_count: int,
 ) -> Inputs:  # fmt: skip
     """The last `length` events of each history whose items the model knows, as it saw them when it was trained.
@@ -44,7 +49,7 @@ def encode_histories(
     )
 
 
-def _filled(flat_E: np.ndarray, event_BL: np.ndarray, is_input_BL: np.ndarray) -> torch.Tensor:
+def _filled(flat_E: Array, event_BL: Array, is_input_BL: Array) -> torch.Tensor:
     """The flat array's entries at `event_BL`, and 0 where there is no input."""
     if len(flat_E) == 0:
         return torch.zeros(is_input_BL.shape, dtype=torch.int64)

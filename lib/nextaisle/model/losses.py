@@ -1,6 +1,7 @@
 """Losses over the whole catalogue, and over a sample of it. P positions, D width, I items, N negatives."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -15,8 +16,8 @@ _SCORES_AT_ONCE = 1 << 24
 def cross_entropy(state_PD: Tensor, target_P: Tensor, weight_P: Tensor, item_ID: Tensor, bias_I: Tensor) -> Tensor:
     """Sum of `weight * -log softmax(score)[target]` over all items; targets 0 count nothing."""
     weight_P = weight_P * (target_P != PADDING_INDEX)
-    loss: Tensor = _ChunkedCrossEntropy.apply(state_PD, target_P, weight_P, item_ID, bias_I)
-    return loss
+    apply = cast(Callable[..., Tensor], _ChunkedCrossEntropy.apply)
+    return apply(state_PD, target_P, weight_P, item_ID, bias_I)
 
 
 def sampled_softmax(
@@ -43,7 +44,7 @@ def sampled_softmax(
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):
-    """Cross-entropy that never holds all scores: the gradients are found with the loss, a chunk of positions at a time."""
+    """Cross-entropy that never holds all scores: the gradients are found with the loss, chunk by chunk."""
 
     @staticmethod
     def forward(
@@ -51,8 +52,9 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
     ) -> Tensor:
         loss = state_PD.new_zeros(())
         gradients = torch.empty_like(state_PD), torch.zeros_like(item_ID), torch.zeros_like(bias_I)
-        for chunk in torch.arange(len(state_PD), device=state_PD.device).split(max(1, _SCORES_AT_ONCE // len(item_ID))):
-            rows = slice(int(chunk[0]), int(chunk[-1]) + 1)
+        size = max(1, _SCORES_AT_ONCE // len(item_ID))
+        for start in range(0, len(state_PD), size):
+            rows = slice(start, start + size)
             loss += _chunk(state_PD[rows], target_P[rows], weight_P[rows], item_ID, bias_I, gradients, rows)
         ctx.save_for_backward(*gradients)
         return loss

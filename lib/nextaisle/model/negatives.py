@@ -1,10 +1,13 @@
 """Which items a batch's targets are held against. I items with the padding at 0, N negatives."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
+
+Array = npt.NDArray[Any]
 
 Sampling = Literal["uniform", "popularity", "mixed"]
 
@@ -21,7 +24,7 @@ class NegativeSampler:
     The 1 keeps items without a training target possible, and log q finite.
     """
 
-    def __init__(self, target_counts_I: np.ndarray, sampling: Sampling) -> None:
+    def __init__(self, target_counts_I: Array, sampling: Sampling) -> None:
         smoothed = target_counts_I.astype(np.float64) + 1.0
         smoothed[0] = 0.0
         popular, uniform = smoothed / smoothed.sum(), (smoothed > 0) / (len(smoothed) - 1)

@@ -4,8 +4,10 @@ B sequences, L positions, D width, I items with the padding at 0.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ from nextaisle.contract.tokens import EVENT_TYPE_COUNT, PADDING_INDEX
 from nextaisle.model.encoders import LstmAttentionEncoder, LstmEncoder, TransformerEncoder
 from nextaisle.model.inputs import Inputs
 from nextaisle.model.spec import ModelSpec
+
+Array = npt.NDArray[Any]
 
 # Small, so that the first scores are nearly equal and the first loss is log(items).
 _INITIAL_SCALE = 0.02
@@ -26,7 +30,7 @@ class NextItemModel(nn.Module):
     The item's bias carries its popularity, so the state need not.
     """
 
-    def __init__(self, spec: ModelSpec, attribute_values: Mapping[str, np.ndarray] | None = None) -> None:
+    def __init__(self, spec: ModelSpec, attribute_values: Mapping[str, Array] | None = None) -> None:
         super().__init__()
         self.spec = spec
         self.item = nn.Embedding(spec.item_count + 1, spec.dimension)

@@ -12,13 +12,13 @@ MODEL_NAMES = ("transformer", "lstm", "lstm_attention")
 class ModelSpec:
     """Sizes and inputs of a NextItemModel, as stored beside its weights in JSON.
 
-    | field             | example                        | meaning                                                      |
-    |-------------------|--------------------------------|--------------------------------------------------------------|
-    | length            | 100                            | inputs it looks at, at most                                  |
-    | item_count        | 68509                          | items it knows: indices 1..item_count                        |
-    | inputs            | ("event_type", "session_end")  | what it sees beside the item                                 |
-    | cardinalities     | {"department": 31}             | values of each item attribute among `inputs`, 0 for unknown  |
-    | vocabulary_hash   | "9f31.."                       | contract/vocabulary.py: which item stands behind each index  |
+    | field             | example                        | meaning                                                |
+    |-------------------|--------------------------------|--------------------------------------------------------|
+    | length            | 100                            | inputs it looks at, at most                            |
+    | item_count        | 68509                          | items it knows: indices 1..item_count                  |
+    | inputs            | ("event_type", "session_end")  | what it sees beside the item                           |
+    | cardinalities     | {"department": 31}             | values of each item attribute, 0 (unknown) not counted |
+    | vocabulary_hash   | "9f31.."                       | contract/vocabulary.py: the item behind each index     |
     """
 
     name: str

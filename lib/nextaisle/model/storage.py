@@ -16,7 +16,7 @@ WEIGHTS_FILE = "weights.safetensors"
 
 
 def save_model(model: NextItemModel, folder: Path | str) -> None:
-    """Writes the model into `folder` in one move: a reader, or a process that goes on after a kill, sees all or nothing."""
+    """Writes the model into `folder` in one move: a reader, or a run after a kill, sees all of it or nothing."""
     target = Path(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     staged, replaced = (target.with_name(f".{target.name}.{mark}.{os.getpid()}") for mark in ("new", "old"))

@@ -6,7 +6,7 @@ One process needs no launcher: every function below then does the obvious.
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import torch
 from torch import nn
@@ -20,9 +20,7 @@ Report = TypeVar("Report")
 _STALL = {"HOROVOD_STALL_CHECK_TIME_SECONDS": "60", "HOROVOD_STALL_SHUTDOWN_TIME_SECONDS": "300"}
 
 
-def launch(
-    train: Callable[[Plan], Report], plan: Plan, processes: int, launcher: Literal["local", "spark"]
-) -> Report:
+def launch(train: Callable[[Plan], Report], plan: Plan, processes: int, launcher: Literal["local", "spark"]) -> Report:
     """Runs `train(plan)` in each process and returns what rank 0 returned. `train` and `plan` must survive a pickle."""
     for name, value in _STALL.items():
         os.environ.setdefault(name, value)
@@ -32,7 +30,7 @@ def launch(
         import horovod.spark
 
         reports = horovod.spark.run(train, args=(plan,), num_proc=processes, env=_environment(processes), verbose=1)
-        return reports[0]
+        return cast(Report, reports[0])
     return _launch_locally(train, plan, processes)
 
 
@@ -117,7 +115,7 @@ def together(model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.optim.
     return summing
 
 
-def apply_gradients(model: nn.Module, optimizer: Any, clip_norm: float) -> None:
+def apply_gradients(model: nn.Module, optimizer: Any, clip_norm: float) -> None:  # noqa: ANN401
     """One step of the optimizer on the summed gradient, cut to `clip_norm` (0: as it is)."""
     is_alone = not hasattr(optimizer, "synchronize")
     if not is_alone:

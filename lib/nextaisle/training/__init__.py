@@ -1,0 +1,1 @@
+"""Training: the step, the epochs, and the two lineages of weights."""

@@ -1,0 +1,83 @@
+"""One batch: forward, backward, and one step on the gradient of all ranks together. B windows, L inputs, P targets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from nextaisle.config import Training
+from nextaisle.contract.tokens import PADDING_INDEX
+from nextaisle.feed.batches import Batch
+from nextaisle.model.losses import cross_entropy, sampled_softmax
+from nextaisle.model.negatives import NegativeSampler
+from nextaisle.model.next_item import NextItemModel
+from nextaisle.training import distributed
+from nextaisle.training.average import WeightAverage
+
+Array = npt.NDArray[Any]
+
+# Steps over which the learning rate rises: Adam's first estimates of the variance are noise.
+_WARM_UP_STEPS = 100
+
+# loss_of(state_PD, target_P, weight_P, random): the sum over the targets.
+Loss = Callable[[Tensor, Tensor, Tensor, np.random.Generator], Tensor]
+
+
+def loss_of(model: NextItemModel, settings: Training, target_counts_I: Array) -> Loss:
+    """The configured loss over this model's item vectors."""
+    if settings.loss == "cross_entropy":
+        return lambda state, target, weight, _: cross_entropy(state, target, weight, model.item.weight, model.item_bias)
+    sampler = NegativeSampler(target_counts_I, settings.negative_sampling)
+    device = model.item.weight.device
+    log_q_I = sampler.log_q_I.to(device)
+
+    def sampled(state_PD: Tensor, target_P: Tensor, weight_P: Tensor, random: np.random.Generator) -> Tensor:
+        negative_N = sampler.draw(settings.negatives, random).to(device)
+        return sampled_softmax(state_PD, target_P, weight_P, model.item.weight, model.item_bias, negative_N, log_q_I)
+
+    return sampled
+
+
+@dataclass
+class Step:
+    """Model, optimizer and loss, and how often they were used."""
+
+    model: NextItemModel
+    optimizer: torch.optim.Optimizer
+    loss: Loss
+    average: WeightAverage
+    settings: Training
+    count: int = 0
+
+    def __call__(self, batch: Batch, global_weight: float, random: np.random.Generator) -> float:
+        """Learns from one batch, and returns the sum of its losses.
+
+        The gradient is that of the mean over the targets of all ranks: each rank divides by `global_weight`, the
+        targets of all of them, and the gradients are summed. So ranks may have batches of unlike size, or of none.
+        """
+        self.count += 1
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.settings.learning_rate * min(1.0, self.count / _WARM_UP_STEPS)
+        with _mixed_precision(batch.target_BL.device):
+            state_BLD = self.model(batch.inputs)
+        is_target_BL = batch.target_BL != PADDING_INDEX
+        weight_P = batch.weight_B[:, None].expand(is_target_BL.shape)[is_target_BL]
+        loss = self.loss(state_BLD[is_target_BL].float(), batch.target_BL[is_target_BL], weight_P, random)
+        (loss / max(global_weight, 1.0)).backward()  # type: ignore[no-untyped-call]
+        distributed.apply_gradients(self.model, self.optimizer, self.settings.clip_norm)
+        self.average.update(self.model)
+        return float(loss.detach())
+
+
+def target_weight(batch: Batch) -> float:
+    """Targets that count: of rows with a weight, those that are not 0."""
+    return float(((batch.target_BL != PADDING_INDEX) * batch.weight_B[:, None]).sum())
+
+
+def _mixed_precision(device: torch.device) -> torch.autocast:
+    # bfloat16 keeps the range of single precision, so nothing has to be scaled. On a CPU it is no faster.
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
