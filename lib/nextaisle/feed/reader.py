@@ -4,17 +4,16 @@ A folder of a table also holds files that were removed, and a crafted `_common_m
 files are named one by one, as Delta lists them.
 """
 
+import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from nextaisle.contract.errors import InputError
 from nextaisle.feed.windows import Windows, join, pack
-
-Array = npt.NDArray[Any]
 
 _COLUMNS = ("example_id", "length", "item_indices", "event_type_indices", "is_session_end", "target_indices")
 # Row groups waiting decoded, and threads that decode them: enough to be ahead of a training step, whatever it trains.
@@ -70,7 +69,8 @@ def read_windows(files: Files, shard: Shard, seed: int) -> Iterator[Windows]:
     if not files.urls:
         return
     is_dealt_by_row = len(files.urls) < _FILES_PER_RANK * shard.count
-    place = 0
+    # Petastorm takes 0 for no seed.
+    place, seed = 0, 1 + seed % (1 << 31)
     for rows in _row_groups(files.urls, Shard(0, 1) if is_dealt_by_row else shard, seed):
         windows = pack(*(getattr(rows, name) for name in _COLUMNS))
         if is_dealt_by_row:
@@ -78,11 +78,14 @@ def read_windows(files: Files, shard: Shard, seed: int) -> Iterator[Windows]:
             place += len(mine)
             windows = windows if shard.count == 1 else windows.take(np.flatnonzero(mine))
         yield windows
+    if is_dealt_by_row and place != files.row_count:
+        raise InputError(f"{len(files.urls)} files of examples hold {place} rows, expected {files.row_count}")
 
 
-def _row_groups(urls: Sequence[str], shard: Shard, seed: int) -> Iterator[tuple[Array, ...]]:
+def _row_groups(urls: Sequence[str], shard: Shard, seed: int) -> Iterator[Any]:
     from petastorm import make_batch_reader
 
+    logging.getLogger("petastorm").setLevel(logging.WARNING)
     dealing = {} if shard.count == 1 else {"cur_shard": shard.rank, "shard_count": shard.count}
     with warnings.catch_warnings():
         # Petastorm advises its own store format, and uses what pyarrow has deprecated.
@@ -92,9 +95,26 @@ def _row_groups(urls: Sequence[str], shard: Shard, seed: int) -> Iterator[tuple[
             workers_count=_READING_THREADS, results_queue_size=_WAITING_ROW_GROUPS, num_epochs=1,
             shuffle_row_groups=True, seed=seed, **dealing,
         )  # fmt: skip
-        # A reader left open keeps its threads, and the process, alive.
-        with reader:
-            yield from reader
+    # There is no cache, and it says so on standard output, where ours ends with a job's outcome.
+    reader.cleanup_cache = lambda: None
+    # A reader left open keeps its threads, and the process, alive.
+    with reader:
+        yield from _until_complete(reader)
+
+
+def _until_complete(reader: Any) -> Iterator[Any]:
+    """What a Petastorm reader gives, to its true end.
+
+    It may say that it has ended between the moment its workers have nothing to do and the moment the last work is
+    dealt out. Only an end reached after all was dealt out is one.
+    """
+    while True:
+        is_dealt_out = reader.ventilator.completed()
+        try:
+            yield next(reader)
+        except StopIteration:
+            if is_dealt_out:
+                return
 
 
 def _parts(pieces: Iterator[Windows], part_inputs: int) -> Iterator[Windows]:

@@ -1,5 +1,6 @@
 """Losses over the whole catalogue, and over a sample of it. P positions, D width, I items, N negatives."""
 
+import math
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -21,25 +22,31 @@ def cross_entropy(state_PD: Tensor, target_P: Tensor, weight_P: Tensor, item_ID:
 
 
 def sampled_softmax(
-    state_PD: Tensor, target_P: Tensor, weight_P: Tensor, item_ID: Tensor, bias_I: Tensor,
+    state_PD: Tensor, target_P: Tensor, own_P: Tensor, weight_P: Tensor, item_ID: Tensor, bias_I: Tensor,
     negative_N: Tensor, log_q_I: Tensor,
 ) -> Tensor:  # fmt: skip
-    """Sum of the weighted cross-entropies of each target against the same N negatives.
+    """The same loss with the sum over all items estimated from the target, the position's own item, and N negatives.
 
-    Every score is lowered by log q, the log of the chance to draw the item, so that what is drawn often is not
-    learned to be unlikely: the optimum is that of the full cross-entropy (Bengio & Senécal 2008; Jean et al. 2015). A
-    negative that is the target of a position is no negative there.
+    sum over items of exp(score) ~ exp(score[target]) + exp(score[own]) + sum over negatives of exp(score) / (N q)
+
+    A negative stands for 1 / (N q) items, q being the chance to draw it, so the estimate is unbiased however negatives
+    are drawn (Bengio & Senécal 2008), and the loss is near the full cross-entropy. The own item is always there: the
+    state resembles its vector, so it scores high and is hardly ever drawn. A negative that is the target, or the own
+    item, is no negative there.
     """
     weight_P = weight_P * (target_P != PADDING_INDEX)
-    rows = torch.cat([target_P, negative_N])
-    # One look-up for both: the gradient of a look-up is as large as the whole catalogue.
-    vector_RD = F.embedding(rows, item_ID)
-    offset_R = bias_I[rows] - log_q_I[rows]
-    positive_P, negative_ND = vector_RD[: len(target_P)], vector_RD[len(target_P) :]
-    target_score_P = (state_PD * positive_P).sum(1) + offset_R[: len(target_P)]
-    score_PN = torch.addmm(offset_R[len(target_P) :], state_PD, negative_ND.T)
-    score_PN = score_PN.masked_fill(target_P[:, None] == negative_N[None, :], float("-inf"))
-    everything_P = torch.logaddexp(target_score_P, torch.logsumexp(score_PN, dim=1))
+    count = len(target_P)
+    rows_R = torch.cat([target_P, own_P, negative_N])
+    # One look-up for all: the gradient of a look-up is as large as the whole catalogue.
+    vector_RD, bias_R = F.embedding(rows_R, item_ID), bias_I[rows_R]
+    target_score_P = (state_PD * vector_RD[:count]).sum(1) + bias_R[:count]
+    own_score_P = (state_PD * vector_RD[count : 2 * count]).sum(1) + bias_R[count : 2 * count]
+    own_score_P = own_score_P.masked_fill(own_P == target_P, float("-inf"))
+    offset_N = bias_R[2 * count :] - log_q_I[negative_N] - math.log(len(negative_N))
+    score_PN = torch.addmm(offset_N, state_PD, vector_RD[2 * count :].T)
+    is_other_PN = (negative_N != target_P[:, None]) & (negative_N != own_P[:, None])
+    sampled_P = torch.logsumexp(score_PN.masked_fill(~is_other_PN, float("-inf")), dim=1)
+    everything_P = torch.logaddexp(torch.logaddexp(target_score_P, own_score_P), sampled_P)
     return ((everything_P - target_score_P) * weight_P).sum()
 
 

@@ -23,21 +23,23 @@ Array = npt.NDArray[Any]
 # Steps over which the learning rate rises: Adam's first estimates of the variance are noise.
 _WARM_UP_STEPS = 100
 
-# loss_of(state_PD, target_P, weight_P, random): the sum over the targets.
-Loss = Callable[[Tensor, Tensor, Tensor, np.random.Generator], Tensor]
+# loss(state_PD, target_P, own_P, weight_P, random): the sum over the targets; own_P is the input at each position.
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor, np.random.Generator], Tensor]
 
 
 def loss_of(model: NextItemModel, settings: Training, target_counts_I: Array) -> Loss:
     """The configured loss over this model's item vectors."""
+    item_ID, bias_I = model.item.weight, model.item_bias
     if settings.loss == "cross_entropy":
-        return lambda state, target, weight, _: cross_entropy(state, target, weight, model.item.weight, model.item_bias)
+        return lambda state, target, own, weight, random: cross_entropy(state, target, weight, item_ID, bias_I)
     sampler = NegativeSampler(target_counts_I, settings.negative_sampling)
-    device = model.item.weight.device
-    log_q_I = sampler.log_q_I.to(device)
+    log_q_I = sampler.log_q_I.to(item_ID.device)
 
-    def sampled(state_PD: Tensor, target_P: Tensor, weight_P: Tensor, random: np.random.Generator) -> Tensor:
-        negative_N = sampler.draw(settings.negatives, random).to(device)
-        return sampled_softmax(state_PD, target_P, weight_P, model.item.weight, model.item_bias, negative_N, log_q_I)
+    def sampled(
+        state_PD: Tensor, target_P: Tensor, own_P: Tensor, weight_P: Tensor, random: np.random.Generator
+    ) -> Tensor:
+        negative_N = sampler.draw(settings.negatives, random).to(item_ID.device)
+        return sampled_softmax(state_PD, target_P, own_P, weight_P, item_ID, bias_I, negative_N, log_q_I)
 
     return sampled
 
@@ -65,8 +67,9 @@ class Step:
         with _mixed_precision(batch.target_BL.device):
             state_BLD = self.model(batch.inputs)
         is_target_BL = batch.target_BL != PADDING_INDEX
+        state_PD, target_P = state_BLD[is_target_BL].float(), batch.target_BL[is_target_BL]
         weight_P = batch.weight_B[:, None].expand(is_target_BL.shape)[is_target_BL]
-        loss = self.loss(state_BLD[is_target_BL].float(), batch.target_BL[is_target_BL], weight_P, random)
+        loss = self.loss(state_PD, target_P, batch.inputs.item_BL[is_target_BL], weight_P, random)
         (loss / max(global_weight, 1.0)).backward()  # type: ignore[no-untyped-call]
         distributed.apply_gradients(self.model, self.optimizer, self.settings.clip_norm)
         self.average.update(self.model)
