@@ -36,27 +36,19 @@ done
 [[ $# -eq 0 ]] || shift # behind -- stand Spark's own options
 [[ ${#overlays[@]} -gt 0 ]] || overlays=("$NEXTAISLE_HOME/conf/local.toml")
 for overlay in "${overlays[@]}"; do words+=(--conf "$overlay"); done
-[[ -z $outcome ]] || words+=(--outcome "$outcome")
 
 "$NEXTAISLE_HOME/conf/setup.sh"
 python=$NEXTAISLE_HOME/.venv/bin/python
 export PYSPARK_PYTHON=$python PYSPARK_DRIVER_PYTHON=$python # on executors spark.pyspark.python goes first
 export SPARK_HOME=$NEXTAISLE_HOME/.venv/lib/python3.11/site-packages/pyspark SPARK_CONF_DIR=${SPARK_CONF_DIR:-$NEXTAISLE_HOME/conf}
 options=(--properties-file "$NEXTAISLE_HOME/conf/spark-defaults.conf" --py-files "$("$python" -IS "$NEXTAISLE_HOME/conf/package.py")")
-source "$NEXTAISLE_HOME/conf/cluster.sh"
-if is_cluster_mode "$@"; then ship_configuration; fi
-command=("$SPARK_HOME/bin/spark-submit" "${options[@]}" "$@" "$NEXTAISLE_HOME/jobs/$job.py" "${words[@]}")
+source "$NEXTAISLE_HOME/conf/launch.sh"
+if is_cluster_mode "$@"; then ship_configuration; else keep_to_this_folder "$@"; fi
+[[ -n $outcome ]] || outcome=$NEXTAISLE_HOME/var/outcome.$$.json is_own_outcome=1
+command=("$SPARK_HOME/bin/spark-submit" "${options[@]}" "$@" "$NEXTAISLE_HOME/jobs/$job.py" "${words[@]}" --outcome "$outcome")
 [[ -z $is_dry_run ]] || { printf '%q ' "${command[@]}"; echo; exit; }
 
-# A process group of its own: whatever ends this script ends the JVM, the driver and what they started.
-end_all() { kill -TERM -- "-$child"; timeout 15 tail -f /dev/null --pid="$child"; kill -KILL -- "-$child"; } 2> /dev/null
-trap 'end_all; exit 130' INT
-trap 'end_all; exit 143' TERM HUP
-setsid "${command[@]}" &
-child=$!
-code=0
-wait "$child" || code=$?
-end_all || true
-[[ $code -ne 1 ]] || code=10 # Spark's and Python's word for anything that broke before a job could say more
-if is_cluster_mode "$@"; then exit_as_outcome "$outcome"; fi
-exit "$code"
+trap '[[ -z ${is_own_outcome:-} ]] || rm -f "$outcome"' EXIT
+forget_outcome "$outcome"
+run_to_its_end "${command[@]}"
+exit_as_outcome "$outcome"

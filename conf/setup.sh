@@ -95,15 +95,16 @@ run() {
 run_logged() { # $1: log; silent when it goes well, apart from a sign of life
   local log=$1 beat
   shift
-  (exec 8<&- 9<&-; while sleep 30 > /dev/null 2>&1 && kill -0 $$; do say "  still at it"; done) &
+  (exec 8<&- 9<&-; while sleep 30 > /dev/null 2>&1 && kill -0 $$ 2> /dev/null; do say "  still at it"; done) &
   beat=$!
-  run "$@" &> "$log" || { kill "$beat"; tail -n 30 "$log" >&2; fail "failed: $* (the last lines are above)"; }
-  kill "$beat"
+  run "$@" &> "$log" || { kill "$beat" || true; tail -n 30 "$log" >&2; fail "failed: $* (the last lines are above)"; }
+  kill "$beat" || true
 }
 stamp() { echo "$2" > "$stamps/$1.new" && mv "$stamps/$1.new" "$stamps/$1"; }
 is_stamped() { [[ -f $stamps/$1 && $(< "$stamps/$1") == "$2" ]]; }
 
 make_environment() {
+  [[ ! -L $venv ]] || fail "$venv is a link to $(readlink -f "$venv"), which belongs to another folder; remove the link"
   # Scripts in bin/ name their folder: an environment that was moved, or left half made, is made anew.
   if ! { grep -qsF "$venv/" "$venv/bin/pip" && "$python" -c 'import pip, sys; sys.exit(sys.version_info[:2] != (3, 11))'; } 2> /dev/null; then
     say "making .venv with $base"
@@ -138,10 +139,14 @@ build_horovod() {
   compgen -G "$wheels/*.whl" > /dev/null && return
   say "building Horovod $horovod for torch $(pinned torch), ${gpu:-CPU} (3 to 6 minutes on two cores)"
   scratch=$(mktemp -d "$cache/build.XXXXXX")
+  mkdir "$scratch/bin"
   # Horovod asks for C++14, this torch needs C++17: the last -std counts.
-  printf '#!/bin/sh\nexec g++ "$@" -std=gnu++17\n' > "$scratch/cxx17" && chmod +x "$scratch/cxx17"
+  printf '#!/bin/sh\nexec g++ "$@" -std=gnu++17\n' > "$scratch/bin/cxx17"
+  # A machine with g++ may lack make, so ninja builds; it does not know the word that Horovod's setup.py means for make.
+  printf '#!/bin/sh\nfor word; do shift; [ "$word" = VERBOSE=1 ] || set -- "$@" "$word"; done\nexec "%s" "$@"\n' "$venv/bin/ninja" > "$scratch/bin/ninja"
+  chmod +x "$scratch"/bin/*
   uv --quiet 'cmake<4' ninja wheel
-  run_logged "$cache/horovod.log" env PATH="$venv/bin:$PATH" CXX="$scratch/cxx17" CMAKE_GENERATOR=Ninja MAKEFLAGS="-j$(nproc)" TMPDIR="$scratch" \
+  run_logged "$cache/horovod.log" env PATH="$scratch/bin:$venv/bin:$PATH" CXX="$scratch/bin/cxx17" CMAKE_GENERATOR=Ninja MAKEFLAGS="-j$(nproc)" TMPDIR="$scratch" \
     HOROVOD_WITH_PYTORCH=1 HOROVOD_WITHOUT_TENSORFLOW=1 HOROVOD_WITHOUT_MXNET=1 HOROVOD_WITH_GLOO=1 HOROVOD_WITHOUT_MPI=1 \
     HOROVOD_CPU_OPERATIONS=GLOO ${gpu:+HOROVOD_GPU_OPERATIONS="$gpu"} \
     "$python" -m pip wheel --no-build-isolation --no-deps --no-binary horovod --no-cache-dir --wheel-dir "$scratch/wheel" "horovod==$horovod"

@@ -9,6 +9,7 @@ import hashlib
 import importlib.resources
 import json
 import logging
+import os
 import sys
 import time
 import traceback
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
@@ -85,16 +87,20 @@ class Outcome:
 
 def main(job: Job) -> None:
     """The command line of a file in jobs/; ends the process with the exit code of ARCHITECTURE's table."""
+    if "NEXTAISLE_TERMINAL" in os.environ:  # spark-submit's driver has but a pipe, which shows no progress bar
+        os.dup2(os.open(os.environ["NEXTAISLE_TERMINAL"], os.O_WRONLY | os.O_NOCTTY), sys.stderr.fileno())
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("py4j", "alembic", "mlflow.store.db", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments = _parser(job).parse_args()
     outcome = _outcome_of(job, arguments)
     line = json.dumps(asdict(outcome), ensure_ascii=False, default=str)
-    if arguments.outcome:
+    if "://" in arguments.outcome:
         write_text(create_session(job.name), arguments.outcome, line + "\n")
-    sys.stderr.flush()
-    print(line, flush=True)
+    elif arguments.outcome:
+        Path(arguments.outcome).write_text(line + "\n", encoding="utf-8")
+    else:
+        print(line, flush=True)
     sys.exit(outcome.exit_code)
 
 

@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -37,11 +38,22 @@ def create_session(name: str, master: str = "", sizes: Mapping[str, str] | None 
 
 
 def write_text(spark: SparkSession, uri: str, text: str) -> None:
-    """A small file on any file system of Hadoop's, in place of an earlier one; without a scheme it is this machine's."""
+    """A small file at a URI of any of Hadoop's file systems, in place of an earlier one."""
     jvm: Any = spark._jvm
-    path = jvm.org.apache.hadoop.fs.Path(uri if "://" in uri else f"file://{uri}")
+    path = jvm.org.apache.hadoop.fs.Path(uri)
     files = path.getFileSystem(spark._jsc.hadoopConfiguration())
     files.setWriteChecksum(False)  # no .crc beside it
     stream = files.create(path, True)
     stream.write(bytearray(text, "utf-8"))
     stream.close()
+
+
+@contextmanager
+def parquet_row_groups(spark: SparkSession, megabytes: int) -> Iterator[None]:
+    """Row groups of about this size, before compression, in what is written meanwhile; Parquet's own are of 128 MB."""
+    key = "parquet.block.size"
+    spark.conf.set(key, str(megabytes << 20))
+    try:
+        yield
+    finally:
+        spark.conf.unset(key)
