@@ -14,6 +14,7 @@ from pathlib import Path
 
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
@@ -28,6 +29,9 @@ log = logging.getLogger(__name__)
 
 # Plain readers (DuckDB, Polars, delta-rs, Trino) must be able to open every table.
 _TABLE_PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
+# What is read of a line of Delta's log, as its public protocol has it.
+_FILE = "struct<partitionValues: map<string, string>, dataChange: boolean>"
+_COMMIT = f"add {_FILE}, remove {_FILE}"
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,26 @@ class Store:
         """
         rows = self.read(table).where(where).groupBy(F.col("_metadata.file_path").alias("url"))
         return [ActiveFile(row["url"], row["count"]) for row in rows.count().orderBy("url").collect()]
+
+    def first_changed_day(self, table: Table, since: int) -> date | None:
+        """The earliest day with files that came or went after version `since`, through the pinned one.
+
+        None where there is none; the first of all days where Delta has cleaned the log of those versions away.
+        Files that were only rewritten, as by OPTIMIZE, do not count.
+        """
+        self.read(table)
+        folder = self._delta(table).detail().select("location").collect()[0]["location"] + "/_delta_log"
+        versions = range(since + 1, self.ledger.read[table.name] + 1)
+        try:
+            commits = self._spark.read.schema(_COMMIT).json([f"{folder}/{version:020d}.json" for version in versions])
+        except AnalysisException as error:
+            if error.getCondition() == "PATH_NOT_FOUND":
+                return date.min
+            raise
+        moved = commits.select(F.explode(F.array("add", "remove")).alias("file")).where("file.dataChange")
+        day = F.col("file.partitionValues")[table.partition[0]].cast("date")
+        first: date | None = moved.agg(F.min(day).alias("day")).collect()[0]["day"] if versions else None
+        return first
 
     def replace_days(self, table: Table, rows: DataFrame, first: date, last: date) -> None:
         """Makes `rows` the contents of the days first to last; see `replace`."""

@@ -1,0 +1,51 @@
+"""From which day a table must be built anew, because what it is made from has changed since."""
+
+from datetime import date
+from typing import Final
+
+from pyspark.sql import functions as F
+
+from nextaisle.contract.errors import InputError
+from nextaisle.contract.tables import JOB_RUNS, SESSIONS, Table
+from nextaisle.job import Night
+
+EVERYTHING: Final = date.min
+
+
+def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> date:
+    """The earliest day of `source` that was committed since `job` last read it, or the night's first day, if earlier.
+
+    EVERYTHING where no day was asked for, where nothing was built yet, or where Delta no longer knows what changed.
+    A run that was killed leaves no trace in job_runs, so the next one does its days again.
+
+    | night  | source changed since on | answer     |
+    |--------|-------------------------|------------|
+    | 5 to 5 | 5                       | 5          |
+    | 5 to 5 | 3, a late event; and 5  | 3          |
+    | 3 to 4 | nothing                 | 3          |
+    | all    | whatever                | EVERYTHING |
+    """
+    if night.first is None or not night.store.exists(target):
+        return EVERYTHING
+    runs = night.store.fresh().read(JOB_RUNS).where((F.col("job") == job) & (F.col("outcome") == "done"))
+    read = F.col("versions_read")[source.name].alias("version")
+    last = runs.where(read.isNotNull()).orderBy(F.desc("started_time"), "run_id").select(read).first()
+    if last is None:
+        return EVERYTHING
+    changed = night.store.first_changed_day(source, last["version"])
+    return min(night.first, changed or night.first)
+
+
+def last_day_known(night: Night) -> date:
+    """The night's last day; where no day was asked for, that of the last event in table sessions.
+
+    Raises:
+        InputError: there are no sessions to tell it from.
+    """
+    if night.last is not None:
+        return night.last
+    local = F.from_utc_timestamp(F.max("end_time"), night.settings.source.time_zone).cast("date")
+    day: date | None = night.store.read(SESSIONS).agg(local.alias("day")).collect()[0]["day"]
+    if day is None:
+        raise InputError("table sessions is empty: no event was accepted; run clean_events and build_sessions first")
+    return day

@@ -1,0 +1,121 @@
+"""Users' events in their one order: event_time, then source session (none first), then place in the session.
+
+Rows of the table sessions come in, sorted by user and start; whole users go out, a block at a time, as arrays.
+E events, R rows.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from nextaisle.sequences.days import days_of
+
+# Events that are computed together. A user with more is a block of one's own.
+BLOCK_EVENTS: Final = 50_000
+
+
+class Histories(NamedTuple):
+    """Events with an item, each user's together and in order. Two users, the first with two sessions:
+
+    | user_E        | 0 0 0 1 |
+    | row_E         | 0 0 1 2 | the row, hence the session, that the event came in
+    | place_E       | 0 1 2 4 | where it is in the flattened lists of the block; 3 was a search, without an item
+    | is_start_E    | 1 0 1 1 | whether it is the first of its session that has an item
+    """
+
+    user_E: NDArray[np.int64]
+    row_E: NDArray[np.int64]
+    place_E: NDArray[np.int64]
+    time_E: NDArray[np.int64]
+    day_E: NDArray[np.int64]
+    is_start_E: NDArray[np.bool_]
+
+    def where(self, chosen_E: NDArray[np.bool_]) -> "Histories":
+        return self.taken(np.flatnonzero(chosen_E))
+
+    def taken(self, events: NDArray[np.int64]) -> "Histories":
+        integers = (self.user_E, self.row_E, self.place_E, self.time_E, self.day_E)
+        user_E, row_E, place_E, time_E, day_E = (column[events] for column in integers)
+        return Histories(user_E, row_E, place_E, time_E, day_E, self.is_start_E[events])
+
+
+def whole_users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Blocks of rows, of about BLOCK_EVENTS events, that never part a user's rows. Rows come sorted by user_id."""
+    waiting: list[pa.RecordBatch] = []
+    count = 0
+    for batch in batches:
+        waiting.append(batch)
+        count += pc.sum(pc.list_value_length(batch.column("item_ids"))).as_py() or 0
+        if count < BLOCK_EVENTS:
+            continue
+        rows = pa.Table.from_batches(waiting)
+        last_user = int(_first_rows(rows)[-1])
+        if last_user:
+            yield rows.slice(0, last_user).combine_chunks()
+            rest = rows.slice(last_user)
+            waiting, count = rest.to_batches(), pc.sum(pc.list_value_length(rest["item_ids"])).as_py() or 0
+    if waiting and len(rows := pa.Table.from_batches(waiting)):
+        yield rows.combine_chunks()
+
+
+def histories_of(rows: pa.Table, zone: str) -> Histories:
+    """The events of whole users. `rows`: user_id, source_session_id, item_ids and event_times, sorted by user."""
+    item_ids = flat(rows, "item_ids")
+    row_E = np.repeat(np.arange(len(rows)), list_lengths(rows))
+    place_E = np.flatnonzero(item_ids.is_valid().to_numpy(zero_copy_only=False))
+    row_E = row_E[place_E]
+    time_E = flat(rows, "event_times").cast(pa.int64()).to_numpy()[place_E]
+    user_E = users_of(rows)[row_E]
+    is_start_E = np.diff(row_E, prepend=-1) != 0
+    events = Histories(user_E, row_E, place_E, time_E, days_of(time_E, zone), is_start_E)
+    return _in_order(events, _source_ranks(rows))
+
+
+def flat(rows: pa.Table, name: str) -> pa.Array:
+    """A list column's values, one after the other."""
+    return rows[name].combine_chunks().flatten()
+
+
+def list_lengths(rows: pa.Table) -> NDArray[np.int64]:
+    return np.asarray(pc.list_value_length(rows["item_ids"]).to_numpy(), np.int64)
+
+
+def users_of(rows: pa.Table) -> NDArray[np.int64]:
+    """0, 1, ... for the first user, the second, ... of each row."""
+    is_first = np.zeros(len(rows), np.int64)
+    is_first[_first_rows(rows)[1:]] = 1
+    return np.cumsum(is_first)
+
+
+def user_ids(rows: pa.Table) -> pa.Array:
+    """The users of `users_of`, in its order."""
+    return rows["user_id"].take(_first_rows(rows)).combine_chunks()
+
+
+def _first_rows(rows: pa.Table) -> NDArray[np.int64]:
+    users = rows["user_id"].combine_chunks()
+    if not len(users):
+        return np.zeros(0, np.int64)
+    changes = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.flatnonzero(changes) + 1])
+
+
+def _source_ranks(rows: pa.Table) -> NDArray[np.int64]:
+    sources = rows["source_session_id"].combine_chunks()
+    ranks = pc.rank(sources, sort_keys="ascending", null_placement="at_start", tiebreaker="dense")
+    return np.asarray(ranks.to_numpy(), np.int64)
+
+
+def _in_order(events: Histories, source_rank_R: NDArray[np.int64]) -> Histories:
+    """Sorts, unless the events are sorted already, as they are where no two sessions of a user overlap."""
+    same_user = events.user_E[1:] == events.user_E[:-1]
+    later = events.time_E[1:] > events.time_E[:-1]
+    same_session = (events.row_E[1:] == events.row_E[:-1]) & (events.time_E[1:] == events.time_E[:-1])
+    if (~same_user | later | same_session).all():
+        return events
+    keys = (events.place_E, source_rank_R[events.row_E], events.time_E, events.user_E)
+    return events.taken(np.lexsort(keys))

@@ -1,0 +1,71 @@
+"""Sessions to rows of the table sequences: one shuffle by user, then the kernel of snapshots.py."""
+
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from typing import Final
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from nextaisle.changes import EVERYTHING
+from nextaisle.config import Settings
+from nextaisle.contract.tables import SEQUENCES
+from nextaisle.sequences.days import day_number
+from nextaisle.sequences.histories import whole_users
+from nextaisle.sequences.snapshots import sequence_rows
+from nextaisle.sequences.vocabulary import read_lookup
+
+# A session is at most 24 hours long, and a day at least 23.
+_DAYS_SPANNED: Final = timedelta(days=2)
+_COLUMNS: Final = (
+    "user_id", "is_seed", "event_count", "source_session_id", "start_time",
+    "item_ids", "event_types", "event_times", "prices", "is_session_start",
+)  # fmt: skip
+
+
+def rebuild_sequences(
+    sessions: DataFrame, sequences: DataFrame, items: DataFrame, first: date, settings: Settings
+) -> DataFrame:
+    """Rows of sequences for the days from `first` on; `sequences` are those of an earlier build.
+
+    Only users with events on these days are touched; each begins with the latest row before them.
+    """
+    zone, max_events = settings.source.time_zone, settings.sequences.max_events
+    lookup = sessions.sparkSession.sparkContext.broadcast(read_lookup(items))
+    first_day = -(10**6) if first == EVERYTHING else day_number(first)
+
+    def snapshots(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for rows in whole_users(batches):
+            yield from sequence_rows(rows, lookup.value, zone, first_day, max_events)
+
+    changed = _as_input(sessions) if first == EVERYTHING else _with_seeds(sessions, sequences, first, zone)
+    by_user = changed.repartition("user_id").sortWithinPartitions("user_id", "start_time").drop("start_time")
+    rows = by_user.mapInArrow(snapshots, SEQUENCES.schema)
+    return rows.sortWithinPartitions("as_of_date", "user_id")
+
+
+def _with_seeds(sessions: DataFrame, sequences: DataFrame, first: date, zone: str) -> DataFrame:
+    midnight = F.to_utc_timestamp(F.lit(first).cast("timestamp"), zone)
+    is_near = F.col("session_date") >= F.lit(first - _DAYS_SPANNED)
+    changed = sessions.where(is_near & (F.col("end_time") >= midnight))
+    earlier = sequences.where(F.col("as_of_date") < F.lit(first))
+    earlier = earlier.join(changed.select("user_id").distinct(), "user_id", "left_semi")
+    # The days first, which are narrow; then the rows of those days.
+    latest = earlier.groupBy("user_id").agg(F.max("as_of_date").alias("as_of_date"))
+    seeds = earlier.join(latest, ["user_id", "as_of_date"], "left_semi")
+    seed_columns = {
+        "is_seed": F.lit(True),
+        "source_session_id": F.lit(None).cast("string"),
+        "start_time": F.get("event_times", F.lit(0)),
+    }
+    return _as_input(changed).unionByName(seeds.withColumns(seed_columns).select(*_COLUMNS))
+
+
+def _as_input(sessions: DataFrame) -> DataFrame:
+    columns = {
+        "is_seed": F.lit(False),
+        "event_count": F.col("event_count").cast("bigint"),
+        "is_session_start": F.array().cast("array<boolean>"),
+    }
+    return sessions.withColumns(columns).select(*_COLUMNS)

@@ -1,0 +1,100 @@
+"""Events to rows of the table sessions: one shuffle by user, one sort, then the kernel of cutting.py."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
+
+from nextaisle.changes import EVERYTHING
+from nextaisle.config import Sessions
+from nextaisle.contract.tables import SESSIONS
+from nextaisle.sessions.cutting import cut_sessions
+
+_TRAIL = ("user_id", "source_session_id")
+# A session is at most 24 hours long and stays open for at most as long again: days are 23 to 25 hours.
+_DAYS_OPEN = timedelta(days=3)
+_SESSION_ID_LENGTH = 32
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """Rows of sessions, and the partitions whose whole contents they are."""
+
+    rows: DataFrame
+    where: str
+
+
+def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules: Sessions, zone: str) -> Rebuilt:
+    """The sessions that depend on events of the day `first` and later; `sessions` are those of an earlier build.
+
+    A session that was open when `first` began keeps its start, and is cut anew from its events; what else the day
+    before holds is passed on as it is.
+    """
+    if first == EVERYTHING:
+        return Rebuilt(sessions_of(events, rules, zone), "session_date IS NOT NULL")
+    open_trails = _open_trails(sessions, first, rules, zone)
+    since = open_trails.agg(F.min("open_date").alias("day")).first()
+    day = (since and since["day"]) or first
+    before = F.col("event_date").between(F.lit(day), F.lit(first - timedelta(days=1)))
+    taken_back = _joined(events.where(before), open_trails, "event_time", "left_semi")
+    changed = events.where(F.col("event_date") >= F.lit(first)).unionByName(taken_back)
+    earlier = sessions.where(F.col("session_date").between(F.lit(day), F.lit(first - timedelta(days=1))))
+    kept = _joined(earlier, open_trails, "start_time", "left_anti")
+    rows = sessions_of(changed, rules, zone).unionByName(kept)
+    return Rebuilt(rows, f"session_date >= DATE'{day:%Y-%m-%d}'")
+
+
+def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> DataFrame:
+    """All sessions of these events.
+
+    | user | event_time | event_id |      | user | start_time | event_times        |
+    |------|------------|----------|      |------|------------|--------------------|
+    | u    | 10:00      | a        |      | u    | 10:00      | 10:00 10:30        |
+    | u    | 10:30      | b        |  ->  | u    | 11:01      | 11:01              |
+    | u    | 11:01      | c        |
+    """
+    gap, longest = rules.gap_minutes * 60_000_000, rules.max_hours * 3_600_000_000
+
+    def cut(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        return cut_sessions(batches, gap, longest)
+
+    narrow = events.select(*_TRAIL, "event_time", "event_id", "item_id", "event_type", "price", "quantity")
+    sorted_events = narrow.repartition("user_id").sortWithinPartitions(*_TRAIL, "event_time", "event_id")
+    cut_rows = sorted_events.drop("event_id").mapInArrow(cut, _kernel_schema())
+    named = cut_rows.withColumns({"session_id": _session_id(), "session_date": _day(F.col("start_time"), zone)})
+    return named.select(*SESSIONS.names).sortWithinPartitions("session_date", "user_id", "start_time")
+
+
+def _open_trails(sessions: DataFrame, first: date, rules: Sessions, zone: str) -> DataFrame:
+    """Trails with a session that an event on `first` could have prolonged: (trail, open_start, open_date)."""
+    midnight = F.to_utc_timestamp(F.lit(first).cast("timestamp"), zone)
+    is_near = F.col("session_date").between(F.lit(first - _DAYS_OPEN), F.lit(first - timedelta(days=1)))
+    is_open = F.col("end_time") >= midnight - F.make_dt_interval(mins=F.lit(rules.gap_minutes))
+    starts = (F.min("start_time").alias("open_start"), F.min("session_date").alias("open_date"))
+    return sessions.where(is_near & is_open).groupBy(*_TRAIL).agg(*starts)
+
+
+def _joined(rows: DataFrame, open_trails: DataFrame, time: str, how: str) -> DataFrame:
+    left, right = rows.alias("rows"), open_trails.alias("trails")
+    same = [F.col(f"rows.{name}").eqNullSafe(F.col(f"trails.{name}")) for name in _TRAIL]
+    return left.join(right, [*same, F.col(f"rows.{time}") >= F.col("trails.open_start")], how)
+
+
+def _session_id() -> Column:
+    """128 bits of a SHA-256: from the row's own data, so that no other user's events can change it."""
+    # Each part with its length or a word of its own, so that no two trails are written alike.
+    source = F.coalesce(F.concat(F.lit("="), F.col("source_session_id")), F.lit("none"))
+    parts = (F.length("user_id"), F.col("user_id"), F.unix_micros("start_time"), source)
+    return F.left(F.sha2(F.concat_ws(" ", *(part.cast("string") for part in parts)), 256), F.lit(_SESSION_ID_LENGTH))
+
+
+def _day(instant: Column, zone: str) -> Column:
+    return F.from_utc_timestamp(instant, zone).cast("date")
+
+
+def _kernel_schema() -> StructType:
+    return StructType([field for field in SESSIONS.schema if field.name not in ("session_id", "session_date")])
