@@ -16,8 +16,10 @@ from nextaisle.contract.errors import InputError
 from nextaisle.feed.windows import Windows, join, pack
 
 _COLUMNS = ("example_id", "length", "item_indices", "event_type_indices", "is_session_end", "target_indices")
-# Row groups waiting decoded, and threads that decode them: enough to be ahead of a training step, whatever it trains.
-_WAITING_ROW_GROUPS, _READING_THREADS = 4, 2
+# Row groups that wait decoded: enough to be ahead of a training step.
+_WAITING_ROW_GROUPS = 4
+# With more, Petastorm passes over a thread that has nothing to do yet, and the order is no longer the seed's alone.
+_READING_THREADS = 1
 # With fewer files than this per rank, row groups would be dealt too unevenly: rows are dealt instead.
 _FILES_PER_RANK = 8
 # Windows that a rank keeps in memory, in bytes; a rank with more reads its files anew in each epoch.

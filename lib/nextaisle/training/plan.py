@@ -62,4 +62,3 @@ class Report:
 
     history: tuple[Epoch, ...]
     best_epoch: int
-    batches_of_ranks: tuple[int, ...] = ()
