@@ -1,0 +1,65 @@
+"""A night's scoring: which day, which model, which users, and what came of it."""
+
+from datetime import date
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from nextaisle.config import Settings
+from nextaisle.contract.errors import InputError
+from nextaisle.job import Night
+from nextaisle.scoring.catalogue import read_catalogue
+from nextaisle.scoring.champion import champion_version, load_champion
+from nextaisle.scoring.histories import latest_histories, with_earlier_items
+from nextaisle.scoring.recommending import POPULAR, recommend
+from nextaisle.scoring.users import fingerprint, read_listed_users
+
+
+def scored_day(last: date | None, sequences: DataFrame) -> date:
+    """The last day asked for; without one, the latest on which a user's history changed.
+
+    Raises:
+        InputError: no day was asked for, and nothing is built yet.
+    """
+    if last is not None:
+        return last
+    latest: date | None = sequences.agg(F.max("as_of_date").alias("day")).collect()[0]["day"]
+    if latest is None:
+        raise InputError("table sequences is empty, so there is no day to score: run build_sequences, or say --date")
+    return latest
+
+
+def score_users(
+    settings: Settings, sequences: DataFrame, sessions: DataFrame, items: DataFrame, day: date
+) -> DataFrame:
+    """Rows of recommendations for `day`: every user with a history through it, and every user of [users].
+
+    Raises:
+        GateError: there is no champion, or it learned other items than the table holds.
+    """
+    champion = load_champion(settings.tracking, items)
+    scoring, targets = settings.scoring, settings.evaluation.target_event_types
+    catalogue = read_catalogue(items, sessions, day, targets, scoring.not_for_sale)
+    zone = settings.source.time_zone
+    histories = with_earlier_items(latest_histories(sequences, day), sessions, items, scoring.exclude, day, zone)
+    listed_users = read_listed_users(sequences.sparkSession, settings.users)
+    return recommend(histories, listed_users, catalogue, champion, scoring, day)
+
+
+def count_scored(recommendations: DataFrame, day: date) -> dict[str, int]:
+    """users, recommendations, and popular_users: those whose list begins with what is popular."""
+    first = F.col("rank") == 1
+    counts = {
+        "users": F.count_if(first),
+        "recommendations": F.count("*"),
+        "popular_users": F.count_if(first & (F.col("reason") == POPULAR)),
+    }
+    rows = recommendations.where(F.col("score_date") == F.lit(day))
+    return rows.agg(*(column.alias(name) for name, column in counts.items())).collect()[0].asDict()
+
+
+def inputs_of_scoring(night: Night) -> str:
+    """What changes when another model becomes champion, or other users are listed."""
+    version = champion_version(night.settings.tracking)
+    users = fingerprint(read_listed_users(night.spark, night.settings.users))
+    return f"run {version.run_id}, version {version.version}, users {users}"

@@ -1,0 +1,86 @@
+"""A champion that likes items in the order of the alphabet's first five letters, backwards: e, d, c, b, a."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+import pytest
+import torch
+from pyspark.sql import DataFrame, SparkSession
+
+from nextaisle.config import Settings
+from nextaisle.contract.tables import ITEMS, SEQUENCES, SESSIONS
+from nextaisle.contract.vocabulary import vocabulary_hash
+from nextaisle.model import ModelSpec, NextItemModel, save_model
+from nextaisle.tracking import Tracker
+
+DAY = date(2024, 1, 10)
+KNOWN = 5  # items a to e; f is newer than the model
+
+MakeRows = Callable[..., DataFrame]
+
+
+def biased_model(vocabulary: str = "") -> NextItemModel:
+    """Scores 1 to 5 for items 1 to 5, whatever the history."""
+    model = NextItemModel(ModelSpec("lstm", 4, 1, 1, 0.0, 3, KNOWN, vocabulary_hash=vocabulary)).eval()
+    with torch.no_grad():
+        model.item.weight.zero_()
+        model.item_bias.copy_(torch.arange(KNOWN + 1.0))
+    return model
+
+
+@pytest.fixture
+def items(spark: SparkSession) -> DataFrame:
+    rows = [
+        (name, index, DAY, name.upper(), None, None, None, None, None, None, DAY, DAY)
+        for index, name in enumerate("abcdef", start=1)
+    ]
+    return spark.createDataFrame(rows, ITEMS.schema)
+
+
+@pytest.fixture
+def sequences(spark: SparkSession) -> MakeRows:
+    """sequences(("u", 3, "ab"), ...): user, day of January 2024, items; capped=True says that there were more."""
+
+    def make(*histories: tuple[str, int, str], event_type: str = "view", capped: bool = False) -> DataFrame:
+        rows = [
+            (
+                user, date(2024, 1, day), len(names) + capped, list(names), [" abcdef".index(name) for name in names],
+                [event_type] * len(names), [datetime(2024, 1, day, tzinfo=UTC)] * len(names), [None] * len(names),
+                [True] * len(names),
+            )
+            for user, day, names in histories
+        ]  # fmt: skip
+        return spark.createDataFrame(rows, SEQUENCES.schema)
+
+    return make
+
+
+@pytest.fixture
+def sessions(spark: SparkSession) -> MakeRows:
+    """sessions(("u", 3, "ab"), ...): user, day of January 2024, items, all at 23:59 UTC."""
+
+    def make(*visits: tuple[str, int, str], event_type: str = "purchase") -> DataFrame:
+        rows = []
+        for user, day, names in visits:
+            moment, count = datetime(2024, 1, day, 23, 59, tzinfo=UTC), len(names)
+            rows.append((
+                f"{user}{day}{names}", date(2024, 1, day), user, None, moment, moment, count, list(names),
+                [event_type] * count, [moment] * count, [None] * count, [None] * count,
+            ))  # fmt: skip
+        return spark.createDataFrame(rows, SESSIONS.schema)
+
+    return make
+
+
+@pytest.fixture
+def champion(settings: Settings, items: DataFrame, tmp_path: Path) -> str:
+    """Registers the biased model as champion; returns its version."""
+    save_model(biased_model(vocabulary_hash(items, KNOWN)), tmp_path / "model" / "serving")
+    tracker = Tracker(settings.tracking)
+    run_id = tracker.start("training", {})
+    tracker.log_folder(run_id, tmp_path / "model", "model")
+    tracker.finish(run_id, "FINISHED")
+    version = tracker.register(run_id, "model")
+    tracker.promote(version)
+    return version
