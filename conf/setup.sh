@@ -105,8 +105,10 @@ is_stamped() { [[ -f $stamps/$1 && $(< "$stamps/$1") == "$2" ]]; }
 
 make_environment() {
   [[ ! -L $venv ]] || fail "$venv is a link to $(readlink -f "$venv"), which belongs to another folder; remove the link"
-  # Scripts in bin/ name their folder: an environment that was moved, or left half made, is made anew.
-  if ! { grep -qsF "$venv/" "$venv/bin/pip" && "$python" -c 'import pip, sys; sys.exit(sys.version_info[:2] != (3, 11))'; } 2> /dev/null; then
+  # Scripts in bin/ name their folder, so an environment that was moved is made anew; so is one that was left half made,
+  # since uv trusts what looks installed. Its cache has the packages.
+  if [[ -f $stamps/begun ]] || ! grep -qsF "$venv/" "$venv/bin/pip" \
+    || ! "$python" -c 'import pip, sys; sys.exit(sys.version_info[:2] != (3, 11))' 2> /dev/null; then
     say "making .venv with $base"
     run "$base" -m venv --clear "$venv" || fail "$base -m venv failed; apt install python3.11-venv may mend it"
   fi
@@ -120,17 +122,16 @@ install_uv() {
     || fail "pip could not install uv; is the package index reachable?"
 }
 
-uv() { run "$venv/bin/uv" pip install --python "$python" "$@" || fail "uv could not install $*; is the package index reachable?"; }
+uv() { run "$venv/bin/uv" pip install --python "$python" "$@" || fail "uv could not install $*"; }
 
 install_requirements() {
-  local hash reinstall=()
+  local hash
   read -r hash _ < <(sha256sum "$requirements")
   is_stamped requirements "$hash" && return
-  # uv trusts what looks installed; after an interrupted or failed run nothing is trusted.
-  [[ -f $stamps/begun ]] && reinstall=(--reinstall)
   say "installing $(grep -c == "$requirements") packages (up to 4 GB of downloads the first time)"
   touch "$stamps/begun"
-  uv "${reinstall[@]}" -r "$requirements"
+  # The list is complete, which is checked at the end: nothing has to be asked for that the cache has.
+  uv --no-deps -r "$requirements"
   rm "$stamps/begun"
   stamp requirements "$hash"
 }
@@ -192,7 +193,7 @@ check_environment() {
   say "checking what was installed"
   "$venv/bin/uv" pip check --quiet --python "$python" >&2 \
     && "$python" -c 'import delta, horovod.torch, mlflow, pandas, petastorm, pyarrow, pydantic, pyspark.sql, torch' >&2 \
-    || { rm -f "$stamps"/*; touch "$stamps/begun"; fail "the environment does not import; running this again installs every package anew" \
+    || { rm -f "$stamps"/*; touch "$stamps/begun"; fail "the packages do not hold together; running this again makes it anew" \
       "if that does not help: rm -rf .venv $wheels"; }
 }
 
