@@ -2,7 +2,7 @@
 
 Training must survive a tracking server that is down. So what only records (start, log_..., finish, find, register)
 warns and goes on, and takes the empty run id that `start` then returned. What others build on (champion, promote,
-download) raises InputError.
+download, note) raises InputError.
 """
 
 import functools
@@ -54,7 +54,8 @@ class Tracker:
     | start                           | ""         | "" and warning |
     | log_..., finish                 | nothing    | warning        |
     | find, register                  | None, ""   | the same       |
-    | champion, promote, download     | as rank 0  | InputError     |
+    | champion, promote, download,    | as rank 0  | InputError     |
+    | note, noted                     |            |                |
     """
 
     def __init__(self, settings: TrackingSettings) -> None:
@@ -163,15 +164,21 @@ class Tracker:
 
         self._needed(name_champion, f"version {version} of {name} could not be made champion")
 
-    def version_of(self, run_id: str) -> ModelVersion | None:
-        """The newest registered version that this run trained."""
+    def note(self, run_id: str, tag: str, value: str) -> None:
+        """Sets a tag that others build on."""
 
-        def search() -> ModelVersion | None:
-            wanted = f"name = '{self._settings.model_name}' AND run_id = '{run_id}'"
-            versions = sorted(int(found.version) for found in self._client.search_model_versions(wanted))
-            return ModelVersion(str(versions[-1]), run_id) if versions else None
+        def set_tag() -> None:
+            self._client.set_tag(run_id, tag, value)
 
-        return self._needed(search, f"the model of run {run_id} could not be looked up")
+        self._needed(set_tag, f"tag {tag} of run {run_id} could not be set")
+
+    def noted(self, run_id: str, tag: str) -> str | None:
+        """The value of a tag; None where the run has none."""
+
+        def look_up() -> str | None:
+            return self._client.get_run(run_id).data.tags.get(tag)
+
+        return self._needed(look_up, f"tag {tag} of run {run_id} could not be looked up")
 
     def download(self, run_id: str, path: str) -> Path:
         """A local folder with this artifact of the run; fetched once per Tracker, gone when the process ends."""

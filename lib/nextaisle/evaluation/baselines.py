@@ -15,13 +15,12 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Evaluation
 from nextaisle.evaluation.cases import days_since_epoch, target_type_indices
+from nextaisle.evaluation.cosines import measure_cosines
 from nextaisle.evaluation.rankers import GROUPS, Baselines, Links
 
 Array = npt.NDArray[Any]
 
 POPULAR_DAYS = 7
-# Pairs of a session grow with the square of its items; of larger ones a sample by hash is enough.
-MAX_SESSION_ITEMS = 100
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,8 @@ def learn_baselines(histories: DataFrame, item_count: int, evaluation: Evaluatio
         popular_P=_popular(counts.target_I, counts.hash_I),
         popular_7_days_P=_popular(counts.recent_I, counts.hash_I) if evaluation.protocol == "time" else None,
         popularity_rank_I=rank_I,
-        followers=_links(count_followers(training, evaluation), item_count, most, rank_I),
-        neighbours=_links(measure_cosines(training), item_count, most, rank_I),
+        followers=_links(_strongest(count_followers(training, evaluation), most), item_count, rank_I),
+        neighbours=_links(measure_cosines(training, counts.hash_I, most), item_count, rank_I),
         target_types=target_type_indices(evaluation),
         unseen_E=np.flatnonzero(counts.event_I == 0),
         tie_key_I=counts.hash_I,
@@ -62,41 +61,6 @@ def count_followers(training: DataFrame, evaluation: Evaluation) -> DataFrame:
     followed = training.where(is_target & (F.col("previous_index") > 0))
     pairs = followed.groupBy(F.col("previous_index").alias("from_index"), "item_index", "item_hash")
     return pairs.agg(F.count("*").cast("double").alias("weight"))
-
-
-def measure_cosines(training: DataFrame) -> DataFrame:
-    """from_index, item_index, item_hash, weight: sessions with both, over the root of sessions with one times other.
-
-    | session | items |      | from | item | weight       |
-    |---------|-------|      |------|------|--------------|
-    | s       | 1 2   |      | 1    | 2    | 1 / √(2 · 1) |
-    | t       | 1 3   |  ->  | 1    | 3    | 1 / √(2 · 1) |
-    """
-    by_hash = Window.partitionBy("session_hash").orderBy(F.xxhash64("session_hash", "item_hash"), "item_index")
-    members = training.select("session_hash", "item_index", "item_hash").distinct()
-    capped = members.withColumn("place", F.row_number().over(by_hash)).where(F.col("place") <= MAX_SESSION_ITEMS)
-    item = F.struct("item_index", "item_hash")
-    sessions = capped.groupBy("session_hash").agg(F.sort_array(F.collect_list(item)).alias("items"))
-    pairs = sessions.select("items", F.explode("items").alias("one")).select("one", F.explode("items").alias("other"))
-    together = pairs.where("one.item_index <= other.item_index").groupBy("one", "other").agg(F.count("*").alias("both"))
-    alone = together.where("one = other").select(
-        F.col("one.item_index").alias("item_index"), F.col("both").alias("count")
-    )
-    apart = together.where("one.item_index < other.item_index")
-    ones = alone.withColumnsRenamed({"item_index": "one_index", "count": "one_count"})
-    others = alone.withColumnsRenamed({"item_index": "other_index", "count": "other_count"})
-    cosine = F.col("both") / F.sqrt(F.col("one_count").cast("double") * F.col("other_count"))
-    weighed = (
-        apart.join(ones, F.col("one.item_index") == F.col("one_index"))
-        .join(others, F.col("other.item_index") == F.col("other_index"))
-        .select("one", "other", cosine.alias("weight"))
-    )
-    directions = F.explode(
-        F.array(F.struct("one", "other"), F.struct(F.col("other").alias("one"), F.col("one").alias("other")))
-    )
-    return weighed.select(directions.alias("pair"), "weight").select(
-        F.col("pair.one.item_index").alias("from_index"), "pair.other.item_index", "pair.other.item_hash", "weight"
-    )
 
 
 def _count_events(training: DataFrame, item_count: int, evaluation: Evaluation, as_of: date) -> _Counts:
@@ -136,15 +100,18 @@ def _popular(count_I: Array, hash_I: Array) -> Array:
     return order[count_I[order] > 0].astype(np.int32)
 
 
-def _links(pairs: DataFrame, item_count: int, most: int, popularity_rank_I: Array) -> Links:
-    """The `most` strongest of each item; of equals the more popular one stands first."""
-    strongest = Window.partitionBy("from_index").orderBy(F.desc("weight"), "item_hash", "item_index")
-    kept = pairs.withColumn("place", F.row_number().over(strongest)).where(F.col("place") <= most)
-    found = kept.select("from_index", "item_index", "weight").toArrow()
-    from_L, item_L, weight_L = (_numpy(found, name) for name in ("from_index", "item_index", "weight"))
+def _strongest(pairs: DataFrame, most: int) -> pa.Table:
+    by_weight = Window.partitionBy("from_index").orderBy(F.desc("weight"), "item_hash", "item_index")
+    kept = pairs.withColumn("place", F.row_number().over(by_weight)).where(F.col("place") <= most)
+    return kept.select("from_index", "item_index", "weight").toArrow()
+
+
+def _links(pairs: pa.Table, item_count: int, popularity_rank_I: Array) -> Links:
+    """Of equally strong ones the more popular stands first."""
+    from_L, item_L, weight_L = (_numpy(pairs, name) for name in ("from_index", "item_index", "weight"))
     order = np.lexsort([popularity_rank_I[item_L], -weight_L, from_L])
     offset_I1 = np.searchsorted(from_L[order], np.arange(item_count + 2))
-    return Links(offset_I1, item_L[order].astype(np.int32), weight_L[order])
+    return Links(offset_I1, item_L[order].astype(np.int32), weight_L[order].astype(np.float32))
 
 
 def _numpy(table: pa.Table, name: str) -> Array:

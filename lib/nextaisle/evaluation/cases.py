@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from nextaisle.config import Evaluation
 from nextaisle.contract.tokens import EVENT_TYPE_INDEX
+from nextaisle.evaluation.ragged import pair_keys, split_keys
 
 Array = npt.NDArray[Any]
 
@@ -104,10 +105,10 @@ def _single_targets(histories: Histories, user_E: Array, place_B: Array, protoco
 
 
 def _windows(histories: Histories, user_E: Array, in_test_E: Array, protocol: Protocol) -> Cases:
-    pairs = np.unique(np.stack([user_E[in_test_E], histories.item_E[in_test_E]]), axis=1)
-    user_B, first_B = np.unique(pairs[0], return_index=True)
+    user_T, target_T = split_keys(np.unique(pair_keys(user_E[in_test_E], histories.item_E[in_test_E])))
+    user_B, first_B = np.unique(user_T, return_index=True)
     known_before_E1 = np.concatenate([[0], np.cumsum(histories.day_E <= protocol.last_known)])
     start_B, stop_B = histories.offset_U1[user_B], histories.offset_U1[user_B + 1]
     end_B = start_B + known_before_E1[stop_B] - known_before_E1[start_B]
     begin_B = np.maximum(start_B, end_B - protocol.max_context)
-    return Cases(user_B, begin_B, end_B, np.append(first_B, pairs.shape[1]), pairs[1])
+    return Cases(user_B, begin_B, end_B, np.append(first_B, len(user_T)), target_T)

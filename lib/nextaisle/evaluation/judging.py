@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 # Cases ranked at once: their contexts, of up to max_context events each, are in memory together.
 CASES_AT_ONCE = 256
 _SHARES = 1_000_000
-_COLUMNS = ("user_id", "item_index", "event_type_index", "is_session_start", "event_day")
+EVENT_COLUMNS = ("user_id", "item_index", "event_type_index", "is_session_start", "event_day")
 _JUDGED = "user_id string, model string, cases bigint, values array<double>, item_indices array<int>"
 
 
@@ -45,7 +45,7 @@ def value_names(ks: tuple[int, ...]) -> list[str]:
 
     `listed_share_3` is the share of a list, `target_share_3` that of the targets, in group 3 of GROUPS.
     """
-    curve = [f"recall_curve_at_{k}" for k in range(1, max(ks) + 1)]
+    curve = [f"recall_at_{k}" for k in range(1, max(ks) + 1)]
     shares = [f"{what}_share_{group}" for what in ("listed", "target") for group in range(1, GROUPS + 1)]
     return [*metric_names(ks), *curve, *shares]
 
@@ -58,7 +58,7 @@ def judge(histories: DataFrame, judgement: Judgement, user_share: float) -> Data
         for events in _whole_users(batches):
             yield from judge_users(events, shipped.value)
 
-    judged = histories.where(_is_judged(user_share)).select(*_COLUMNS)
+    judged = histories.where(_is_judged(user_share)).select(*EVENT_COLUMNS)
     return judged.mapInArrow(judge_partition, _JUDGED)
 
 
@@ -68,10 +68,20 @@ def judge_users(events: pa.Table, judgement: Judgement) -> Iterator[pa.RecordBat
     cases = find_cases(histories, judgement.protocol)
     ends = np.append(cases.user_B[1:] != cases.user_B[:-1], True)  # a user's cases are judged together
     first = 0
-    for last in np.flatnonzero(ends) + 1 if len(cases.user_B) else ():
-        if last - first >= CASES_AT_ONCE or last == len(ends):
-            yield from _judge_block(user_ids, histories, _cut(cases, first, int(last)), judgement)
-            first = int(last)
+    for last in (np.flatnonzero(ends[: len(cases.user_B)]) + 1).tolist():
+        if last - first >= CASES_AT_ONCE or last == len(cases.user_B):
+            yield from _judge_block(user_ids, histories, _cut(cases, first, last), judgement)
+            first = last
+
+
+def last_cases(events: pa.Table, protocol: Protocol) -> Iterator[tuple[str, list[int], list[int]]]:
+    """Of each user with a case the id, and the known items and the targets of the last one."""
+    user_ids, histories = _histories(events)
+    cases = find_cases(histories, protocol)
+    for case in np.flatnonzero(np.append(cases.user_B[1:] != cases.user_B[:-1], True)[: len(cases.user_B)]):
+        known = histories.item_E[cases.begin_B[case] : cases.end_B[case]]
+        targets = cases.target_T[cases.offset_B1[case] : cases.offset_B1[case + 1]]
+        yield user_ids[cases.user_B[case]].as_py(), known.tolist(), targets.tolist()
 
 
 def _judge_block(
@@ -144,7 +154,7 @@ def _histories(events: pa.Table) -> tuple[pa.Array, Histories]:
     user_ids = events["user_id"].combine_chunks()
     is_new = np.asarray(pc.not_equal(user_ids[1:], user_ids[:-1]))
     start_U = np.concatenate([[0], np.flatnonzero(is_new) + 1])
-    arrays = (events[name].to_numpy() for name in _COLUMNS[1:])
+    arrays = (events[name].to_numpy() for name in EVENT_COLUMNS[1:])
     return user_ids.take(pa.array(start_U)), Histories(np.append(start_U, len(events)), *arrays)
 
 

@@ -24,6 +24,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nextaisle.evaluation.ragged import pair_keys
+
 Array = npt.NDArray[Any]
 
 METRICS = ("hr", "recall", "precision", "f1", "ndcg", "mrr", "map")
@@ -37,7 +39,7 @@ def metric_names(ks: Sequence[int]) -> list[str]:
 def hits(index_BK: Array, offset_B1: Array, target_T: Array) -> Array:
     """[B, K], True where the item at that rank is a target of its case."""
     row_T = np.repeat(np.arange(len(offset_B1) - 1), np.diff(offset_B1))
-    return np.isin(_keys(np.arange(len(index_BK))[:, None], index_BK), _keys(row_T, target_T)) & (index_BK > 0)
+    return np.isin(pair_keys(np.arange(len(index_BK))[:, None], index_BK), pair_keys(row_T, target_T)) & (index_BK > 0)
 
 
 def measure(hit_BK: Array, target_count_B: Array, ks: Sequence[int]) -> Array:
@@ -64,8 +66,3 @@ def _measure_at(hit_BK: Array, target_count_B: Array, k: int) -> tuple[Array, ..
     mrr_B = (hit_BK * (hits_so_far_BK == 1) / rank_K).sum(axis=1)
     map_B = (hit_BK * hits_so_far_BK / rank_K).sum(axis=1) / target_count_B
     return (hit_count_B > 0).astype(np.float64), recall_B, precision_B, f1_B, ndcg_B, mrr_B, map_B
-
-
-def _keys(row: Array, item: Array) -> Array:
-    """One integer for a case and an item index."""
-    return (row.astype(np.int64) << 32) | item.astype(np.int64)
