@@ -17,7 +17,7 @@ def run(night: Night) -> Result:
     store.merge(ITEMS, items)
     earlier = store.fresh()
     rows = rebuild_sequences(store.read(SESSIONS), earlier.read(SEQUENCES), earlier.read(ITEMS), first, settings)
-    where = f"as_of_date >= DATE'{first.isoformat()}'"
+    where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
     store.replace(SEQUENCES, rows, where)
     built = store.fresh()
     return Result({"sequences": built.read(SEQUENCES).where(where).count(), "items": built.read(ITEMS).count()})

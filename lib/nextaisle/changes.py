@@ -9,7 +9,8 @@ from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import JOB_RUNS, SESSIONS, Table
 from nextaisle.job import Night
 
-EVERYTHING: Final = date.min
+# Before any log, and after the calendar reform, before which Java and Python count days differently.
+EVERYTHING: Final = date(1600, 1, 1)
 
 
 def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> date:
@@ -33,7 +34,7 @@ def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> 
     if last is None:
         return EVERYTHING
     changed = night.store.first_changed_day(source, last["version"])
-    return min(night.first, changed or night.first)
+    return max(EVERYTHING, min(night.first, changed or night.first))
 
 
 def last_day_known(night: Night) -> date:

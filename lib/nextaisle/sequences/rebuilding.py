@@ -33,7 +33,7 @@ def rebuild_sequences(
     """
     zone, max_events = settings.source.time_zone, settings.sequences.max_events
     lookup = sessions.sparkSession.sparkContext.broadcast(read_lookup(items))
-    first_day = -(10**6) if first == EVERYTHING else day_number(first)
+    first_day = day_number(first)
 
     def snapshots(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for rows in whole_users(batches):
