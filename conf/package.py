@@ -16,8 +16,9 @@ UNUSED_SECONDS = 30 * 24 * 3600  # longer than any job runs
 
 
 def sources() -> dict[str, bytes]:
-    """`{"nextaisle/job.py": b"...", "jobs/nightly.py": b"..."}`, in a fixed order."""
-    found = {}
+    """`{"jobs/": b"", "jobs/nightly.py": b"...", "nextaisle/job.py": b"..."}`, in a fixed order."""
+    # A folder without __init__.py is a package in a zip only where the zip names the folder.
+    found = {"jobs/": b""}
     for base, folder in ((ROOT / "lib", "nextaisle"), (ROOT, "jobs")):
         for path in (base / folder).rglob("*"):
             if path.is_file() and "__pycache__" not in path.parts:

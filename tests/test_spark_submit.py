@@ -40,7 +40,7 @@ if __name__ == "__main__":
 
 def call(folder: Path, *words: str, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        words, cwd=cwd or folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=120
+        words, cwd=cwd or folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=240
     )
 
 
@@ -202,6 +202,10 @@ def test_the_zip_holds_the_package_and_the_jobs_and_is_made_anew_only_for_new_so
         names = archive.namelist()
     assert {"nextaisle/__init__.py", "nextaisle/contract/tables.py", "jobs/probe.py"} <= set(names)
     assert not [name for name in names if "__pycache__" in name]
+    imported = call(
+        clone.parent, sys.executable, "-c", "from jobs import probe; print(probe.__file__)", PYTHONPATH=str(first)
+    )
+    assert imported.stdout.strip() == f"{first}/jobs/probe.py", imported.stderr
     made, content = first.stat().st_ino, first.read_bytes()
     assert package(clone).stat().st_ino == made
     (clone / "jobs" / "probe.py").write_text(PROBE + "# changed\n")
