@@ -4,6 +4,6 @@ __version__ = "0.1.0"
 
 import os
 
-# A thread of PyTorch's that waits for another spins by default, and where the cores are shared with Spark, or with other
-# programs, keeps from them the very one it waits for: training was 30 times slower. OpenMP reads this once, when loaded.
+# A waiting thread of PyTorch's spins by default. Where Spark or other programs share the cores, it keeps from them the
+# very thread it waits for: training was 30 times slower. OpenMP reads this once, when it is loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
