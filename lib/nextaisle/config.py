@@ -122,6 +122,7 @@ class Model(Section):
     blocks: Positive
     heads: Positive
     dropout: Share
+    has_pointer: bool
     inputs: tuple[Literal["event_type", "session_end", "department", "category", "brand", "product_type", "price"], ...]
 
     @model_validator(mode="after")

@@ -22,7 +22,7 @@ def inputs(*histories: list[int]) -> Inputs:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_state_knows_nothing_of_later_events(name: str) -> None:
     encoder = model(name)
-    states = encoder(inputs([1, 2, 3, 4], [1, 2, 9, 9]))
+    states, _ = encoder(inputs([1, 2, 3, 4], [1, 2, 9, 9]))
     assert torch.allclose(states[0, :2], states[1, :2], atol=1e-6)
     assert not torch.allclose(states[0, 2:], states[1, 2:], atol=1e-3)
 
@@ -30,8 +30,8 @@ def test_a_state_knows_nothing_of_later_events(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_the_filling_changes_nothing(name: str) -> None:
     encoder = model(name)
-    alone, beside_longer = encoder.state_for_ranking(inputs([5, 6])), encoder.state_for_ranking(inputs([5, 6], [1] * 8))
-    assert torch.allclose(alone[0], beside_longer[0], atol=1e-6)
+    alone, beside_longer = encoder.ask(inputs([5, 6])), encoder.ask(inputs([5, 6], [1] * 8))
+    assert torch.allclose(alone.state_BD[0], beside_longer.state_BD[0], atol=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,14 +39,14 @@ def test_the_score_is_the_product_of_state_and_item_vector(name: str) -> None:
     encoder = model(name)
     with torch.no_grad():
         encoder.item_bias.normal_()
-    state_BLD = encoder(inputs([5, 6, 7]))
+    state_BLD, _ = encoder(inputs([5, 6, 7]))
     expected = state_BLD[0, 2] @ encoder.item.weight.T + encoder.item_bias
-    score = encoder.state_for_ranking(inputs([5, 6, 7])) @ encoder.item_vectors().T
+    score = encoder.ask(inputs([5, 6, 7])).state_BD @ encoder.item_vectors().T
     assert torch.allclose(score[0, 1:], expected[1:], atol=1e-5)
 
 
 def test_the_padding_is_below_every_item() -> None:
-    score = model().state_for_ranking(inputs([5])) @ model().item_vectors().T
+    score = model().ask(inputs([5])).state_BD @ model().item_vectors().T
     assert int(score.argmin()) == 0
     assert bool(torch.isfinite(score).all())
 
@@ -55,7 +55,7 @@ def test_the_end_of_a_session_and_the_event_type_change_the_state() -> None:
     encoder, plain = model(), inputs([5, 6])
     ended = plain._replace(session_end_BL=torch.tensor([[0, 1]]))
     bought = plain._replace(event_type_BL=torch.tensor([[1, 6]]))
-    states = [encoder.state_for_ranking(each) for each in (plain, ended, bought)]
+    states = [encoder.ask(each).state_BD for each in (plain, ended, bought)]
     assert not torch.allclose(states[0], states[1], atol=1e-4)
     assert not torch.allclose(states[0], states[2], atol=1e-4)
 
@@ -65,6 +65,6 @@ def test_items_of_one_brand_share_what_is_learned_of_the_brand() -> None:
     branded = NextItemModel(spec, {"brand": np.array([0, 1, 1, 2])}).eval()
     with torch.no_grad():
         branded.item.weight.zero_()
-    state = [branded.state_for_ranking(inputs([item])) for item in (1, 2, 3)]
+    state = [branded.ask(inputs([item])).state_BD for item in (1, 2, 3)]
     assert torch.equal(state[0], state[1])
     assert not torch.allclose(state[0], state[2])

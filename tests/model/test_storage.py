@@ -23,7 +23,7 @@ def test_a_loaded_model_is_the_one_saved(tmp_path: Path) -> None:
     inputs = Inputs(*(torch.tensor([[1, 2]]) for _ in range(3)), torch.tensor([2]))  # type: ignore[misc]
     assert loaded.spec == SPEC
     assert not loaded.training
-    assert torch.equal(loaded.state_for_ranking(inputs), model.state_for_ranking(inputs))
+    assert torch.equal(loaded.ask(inputs).state_BD, model.ask(inputs).state_BD)
 
 
 def test_saving_again_replaces_and_leaves_nothing_behind(tmp_path: Path) -> None:

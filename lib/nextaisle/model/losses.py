@@ -2,28 +2,37 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from nextaisle.contract.tokens import PADDING_INDEX
+from nextaisle.model.pointer import Repeats
 
 # Scores held at once by the full cross-entropy: 64 MiB of them.
 _SCORES_AT_ONCE = 1 << 24
 
 
-def cross_entropy(state_PD: Tensor, target_P: Tensor, weight_P: Tensor, item_ID: Tensor, bias_I: Tensor) -> Tensor:
-    """Sum of `weight * -log softmax(score)[target]` over all items; targets 0 count nothing."""
+def cross_entropy(
+    state_PD: Tensor, target_P: Tensor, weight_P: Tensor, item_ID: Tensor, bias_I: Tensor,
+    repeats: Repeats | None = None,
+) -> Tensor:  # fmt: skip
+    """Sum of `weight * -log(share of the target)` over all items; targets 0 count nothing.
+
+    An item's weight is exp(score), and what the pointer adds where `repeats` are given; see pointer.py.
+    """
     weight_P = weight_P * (target_P != PADDING_INDEX)
+    nothing_P = torch.full_like(weight_P, float("-inf"))
+    pointed = (nothing_P, nothing_P) if repeats is None else repeats
     apply = cast(Callable[..., Tensor], _ChunkedCrossEntropy.apply)
-    return apply(state_PD, target_P, weight_P, item_ID, bias_I)
+    return apply(state_PD, target_P, weight_P, item_ID, bias_I, *pointed)
 
 
 def sampled_softmax(
     state_PD: Tensor, target_P: Tensor, own_P: Tensor, weight_P: Tensor, item_ID: Tensor, bias_I: Tensor,
-    negative_N: Tensor, log_q_I: Tensor,
+    negative_N: Tensor, log_q_I: Tensor, repeats: Repeats | None = None,
 ) -> Tensor:  # fmt: skip
     """The same loss with the sum over all items estimated from the target, the position's own item, and N negatives.
 
@@ -47,6 +56,9 @@ def sampled_softmax(
     is_other_PN = (negative_N != target_P[:, None]) & (negative_N != own_P[:, None])
     sampled_P = torch.logsumexp(score_PN.masked_fill(~is_other_PN, float("-inf")), dim=1)
     everything_P = torch.logaddexp(torch.logaddexp(target_score_P, own_score_P), sampled_P)
+    if repeats is not None:
+        everything_P = torch.logaddexp(everything_P, repeats.everything_P)
+        target_score_P = torch.logaddexp(target_score_P, repeats.target_P)
     return ((everything_P - target_score_P) * weight_P).sum()
 
 
@@ -55,36 +67,59 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, state_PD: Tensor, target_P: Tensor, weight_P: Tensor, item_ID: Tensor, bias_I: Tensor
-    ) -> Tensor:
+        ctx: Any, state_PD: Tensor, target_P: Tensor, weight_P: Tensor, item_ID: Tensor, bias_I: Tensor,
+        all_pointed_P: Tensor, target_pointed_P: Tensor,
+    ) -> Tensor:  # fmt: skip
         loss = state_PD.new_zeros(())
-        gradients = torch.empty_like(state_PD), torch.zeros_like(item_ID), torch.zeros_like(bias_I)
+        gradients = _Gradients(
+            torch.empty_like(state_PD), torch.zeros_like(item_ID), torch.zeros_like(bias_I),
+            torch.empty_like(all_pointed_P), torch.empty_like(target_pointed_P),
+        )  # fmt: skip
         size = max(1, _SCORES_AT_ONCE // len(item_ID))
         for start in range(0, len(state_PD), size):
             rows = slice(start, start + size)
-            loss += _chunk(state_PD[rows], target_P[rows], weight_P[rows], item_ID, bias_I, gradients, rows)
+            pointed = Repeats(all_pointed_P[rows], target_pointed_P[rows])
+            loss += _chunk(state_PD[rows], target_P[rows], weight_P[rows], item_ID, bias_I, pointed, gradients, rows)
         ctx.save_for_backward(*gradients)
         return loss
 
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
-        state, item, bias = (gradient * upstream[0] for gradient in ctx.saved_tensors)
-        return state, None, None, item, bias
+        state, item, bias, everything, target = (gradient * upstream[0] for gradient in ctx.saved_tensors)
+        return state, None, None, item, bias, everything, target
+
+
+class _Gradients(NamedTuple):
+    state_PD: Tensor
+    item_ID: Tensor
+    bias_I: Tensor
+    all_pointed_P: Tensor
+    target_pointed_P: Tensor
 
 
 def _chunk(
-    state_CD: Tensor, target_C: Tensor, weight_C: Tensor, item_ID: Tensor, bias_I: Tensor,
-    gradients: tuple[Tensor, Tensor, Tensor], rows: slice,
+    state_CD: Tensor, target_C: Tensor, weight_C: Tensor, item_ID: Tensor, bias_I: Tensor, pointed: Repeats,
+    gradients: _Gradients, rows: slice,
 ) -> Tensor:  # fmt: skip
-    """The loss of one chunk; its gradients are added to `gradients`. The padding's score is left out."""
+    """The loss of one chunk; its gradients are added to `gradients`. The padding's score is left out.
+
+    loss = log(S + R) - log(exp(score) + r), S the sum over all items, R and r what the pointer adds to all, to the
+    target. So the gradient of a score is that of the plain softmax times S / (S + R), and for the target's own part
+    exp(score) / (exp(score) + r).
+    """
     score_CI = torch.addmm(bias_I, state_CD, item_ID.T)
     score_CI[:, PADDING_INDEX] = float("-inf")
     log_sum_C = torch.logsumexp(score_CI, dim=1)
     target_score_C = score_CI.gather(1, target_C[:, None])[:, 0]
-    loss_C = torch.where(weight_C > 0, (log_sum_C - target_score_C) * weight_C, 0.0)
-    chance_CI = score_CI.sub_(log_sum_C[:, None]).exp_()
-    chance_CI.scatter_add_(1, target_C[:, None], -torch.ones_like(chance_CI[:, :1])).mul_(weight_C[:, None])
-    gradients[0][rows] = chance_CI @ item_ID
-    gradients[1].addmm_(chance_CI.T, state_CD)
-    gradients[2].add_(chance_CI.sum(0))
+    log_all_C = torch.logaddexp(log_sum_C, pointed.everything_P)
+    log_target_C = torch.logaddexp(target_score_C, pointed.target_P)
+    loss_C = torch.where(weight_C > 0, (log_all_C - log_target_C) * weight_C, 0.0)
+    plain_share_C = torch.where(weight_C > 0, (target_score_C - log_target_C).exp(), 0.0)
+    chance_CI = score_CI.sub_(log_all_C[:, None]).exp_()
+    chance_CI.scatter_add_(1, target_C[:, None], -plain_share_C[:, None]).mul_(weight_C[:, None])
+    gradients.state_PD[rows] = chance_CI @ item_ID
+    gradients.item_ID.addmm_(chance_CI.T, state_CD)
+    gradients.bias_I.add_(chance_CI.sum(0))
+    gradients.all_pointed_P[rows] = weight_C * (pointed.everything_P - log_all_C).exp()
+    gradients.target_pointed_P[rows] = -weight_C * (1.0 - plain_share_C)
     return loss_C.sum()

@@ -4,7 +4,7 @@ B sequences, L positions, D width, I items with the padding at 0.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from nextaisle.contract.tokens import EVENT_TYPE_COUNT, PADDING_INDEX
 from nextaisle.model.encoders import LstmAttentionEncoder, LstmEncoder, TransformerEncoder
 from nextaisle.model.inputs import Inputs
+from nextaisle.model.pointer import Pointer
 from nextaisle.model.spec import ModelSpec
 
 Array = npt.NDArray[Any]
@@ -22,6 +23,18 @@ Array = npt.NDArray[Any]
 _INITIAL_SCALE = 0.02
 # Added to the padding's score: no item is ever below it, and it stays finite in single precision.
 _NEVER = -1e9
+
+
+class Question(NamedTuple):
+    """What an item's score is made of: score(i) = log(exp(state . vector(i)) + sum of exp(weight) where item is i).
+
+    state_BD has D + 1 columns, the last 1 for the items' biases; item_BL and weight_BL are the history that the pointer
+    points to, of no columns where the model has none.
+    """
+
+    state_BD: Tensor
+    item_BL: Tensor
+    weight_BL: Tensor
 
 
 class NextItemModel(nn.Module):
@@ -49,10 +62,11 @@ class NextItemModel(nn.Module):
         self.dropout = nn.Dropout(spec.dropout)
         self.encoder = _encoder(spec)
         self.norm = nn.LayerNorm(spec.dimension)
+        self.pointer = Pointer(spec.dimension, spec.item_count, spec.length) if spec.has_pointer else None
         self.apply(_initialise)
 
-    def forward(self, inputs: Inputs) -> Tensor:
-        """state_BLD: at each position what is expected next."""
+    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """state_BLD, at each position what is expected next, and input_BLD, what the pointer knows inputs by."""
         state_BLD = self.item(inputs.item_BL)
         for name in self.spec.attributes:
             state_BLD = state_BLD + self.attributes[name](self.get_buffer(f"{name}_of_item")[inputs.item_BL])
@@ -60,20 +74,26 @@ class NextItemModel(nn.Module):
             state_BLD = state_BLD + self.event_type(inputs.event_type_BL)
         if self.session_end is not None:
             state_BLD = state_BLD + self.session_end(inputs.session_end_BL)
-        encoded: Tensor = self.norm(self.encoder(self.dropout(self.input_norm(state_BLD))))
-        return encoded
+        input_BLD = self.dropout(self.input_norm(state_BLD))
+        return self.norm(self.encoder(input_BLD)), input_BLD
 
-    def state_for_ranking(self, inputs: Inputs) -> Tensor:
-        """The state at each sequence's last input, and a 1 that takes up the items' biases: [B, D + 1].
+    def ask(self, inputs: Inputs) -> Question:
+        """What ranks all items for each sequence, at its last input; see Question.
 
         A sequence without inputs gets the state of the padding; callers give such users what is popular.
         """
         last_B = (inputs.length_B - 1).clamp(min=0)
-        state_BD = self(inputs)[torch.arange(len(last_B), device=last_B.device), last_B]
-        return torch.cat([state_BD, torch.ones_like(state_BD[:, :1])], dim=1)
+        state_BLD, input_BLD = self(inputs)
+        state_BD = state_BLD[torch.arange(len(last_B), device=last_B.device), last_B]
+        with_one_BD = torch.cat([state_BD, torch.ones_like(state_BD[:, :1])], dim=1)
+        if self.pointer is None:
+            return Question(with_one_BD, inputs.item_BL[:, :0], with_one_BD[:, :0])
+        weight_BL = self.pointer(state_BD[:, None], input_BLD, inputs.session_end_BL, last_B[:, None])[:, 0]
+        is_filling_BL = inputs.item_BL == PADDING_INDEX
+        return Question(with_one_BD, inputs.item_BL, weight_BL.masked_fill(is_filling_BL, float("-inf")))
 
     def item_vectors(self) -> Tensor:
-        """[I, D + 1] with `score = state_for_ranking(inputs) @ item_vectors().T`; row 0 is below every item."""
+        """[I, D + 1] with `score = state_BD @ item_vectors().T` before repeats; row 0 is below every item."""
         bias_I = self.item_bias.clone()
         bias_I[PADDING_INDEX] = _NEVER
         return torch.cat([self.item.weight, bias_I[:, None]], dim=1)

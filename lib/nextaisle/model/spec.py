@@ -18,6 +18,7 @@ class ModelSpec:
     | item_count        | 68509                          | items it knows: indices 1..item_count                  |
     | inputs            | ("event_type", "session_end")  | what it sees beside the item                           |
     | cardinalities     | {"department": 31}             | values of each item attribute, 0 (unknown) not counted |
+    | has_pointer       | True                           | whether it can point at its inputs: pointer.py         |
     | vocabulary_hash   | "9f31.."                       | contract/vocabulary.py: the item behind each index     |
     """
 
@@ -31,6 +32,7 @@ class ModelSpec:
     inputs: tuple[str, ...] = ()
     cardinalities: dict[str, int] = field(default_factory=dict)
     vocabulary_hash: str = ""
+    has_pointer: bool = False
 
     @property
     def attributes(self) -> tuple[str, ...]:

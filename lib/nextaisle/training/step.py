@@ -15,6 +15,7 @@ from nextaisle.feed.batches import Batch
 from nextaisle.model.losses import cross_entropy, sampled_softmax
 from nextaisle.model.negatives import NegativeSampler
 from nextaisle.model.next_item import NextItemModel
+from nextaisle.model.pointer import Repeats
 from nextaisle.training import distributed
 from nextaisle.training.average import WeightAverage
 
@@ -23,23 +24,26 @@ Array = npt.NDArray[Any]
 # Steps over which the learning rate rises: Adam's first estimates of the variance are noise.
 _WARM_UP_STEPS = 100
 
-# loss(state_PD, target_P, own_P, weight_P, random): the sum over the targets; own_P is the input at each position.
-Loss = Callable[[Tensor, Tensor, Tensor, Tensor, np.random.Generator], Tensor]
+# loss(state_PD, target_P, own_P, weight_P, repeats, random): the sum over the targets; own_P is each position's input.
+Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Repeats | None, np.random.Generator], Tensor]
 
 
 def loss_of(model: NextItemModel, settings: Training, target_counts_I: Array) -> Loss:
     """The configured loss over this model's item vectors."""
     item_ID, bias_I = model.item.weight, model.item_bias
     if settings.loss == "cross_entropy":
-        return lambda state, target, own, weight, random: cross_entropy(state, target, weight, item_ID, bias_I)
+        return lambda state, target, own, weight, repeats, random: cross_entropy(
+            state, target, weight, item_ID, bias_I, repeats
+        )
     sampler = NegativeSampler(target_counts_I, settings.negative_sampling)
     log_q_I = sampler.log_q_I.to(item_ID.device)
 
     def sampled(
-        state_PD: Tensor, target_P: Tensor, own_P: Tensor, weight_P: Tensor, random: np.random.Generator
-    ) -> Tensor:
+        state_PD: Tensor, target_P: Tensor, own_P: Tensor, weight_P: Tensor, repeats: Repeats | None,
+        random: np.random.Generator,
+    ) -> Tensor:  # fmt: skip
         negative_N = sampler.draw(settings.negatives, random).to(item_ID.device)
-        return sampled_softmax(state_PD, target_P, own_P, weight_P, item_ID, bias_I, negative_N, log_q_I)
+        return sampled_softmax(state_PD, target_P, own_P, weight_P, item_ID, bias_I, negative_N, log_q_I, repeats)
 
     return sampled
 
@@ -65,15 +69,22 @@ class Step:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * min(1.0, self.count / _WARM_UP_STEPS)
         with _mixed_precision(batch.target_BL.device):
-            state_BLD = self.model(batch.inputs)
+            state_BLD, input_BLD = self.model(batch.inputs)
         is_target_BL = batch.target_BL != PADDING_INDEX
         state_PD, target_P = state_BLD[is_target_BL].float(), batch.target_BL[is_target_BL]
         weight_P = batch.weight_B[:, None].expand(is_target_BL.shape)[is_target_BL]
-        loss = self.loss(state_PD, target_P, batch.inputs.item_BL[is_target_BL], weight_P, random)
+        repeats = self._repeats(state_BLD, input_BLD, batch)
+        loss = self.loss(state_PD, target_P, batch.inputs.item_BL[is_target_BL], weight_P, repeats, random)
         (loss / max(global_weight, 1.0)).backward()  # type: ignore[no-untyped-call]
         distributed.apply_gradients(self.model, self.optimizer, self.settings.clip_norm)
         self.average.update(self.model)
         return float(loss.detach())
+
+    def _repeats(self, state_BLD: Tensor, input_BLD: Tensor, batch: Batch) -> Repeats | None:
+        if self.model.pointer is None:
+            return None
+        inputs = batch.inputs
+        return self.model.pointer.repeats(state_BLD, input_BLD, inputs.session_end_BL, inputs.item_BL, batch.target_BL)
 
 
 def target_weight(batch: Batch) -> float:

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from nextaisle.contract.tokens import PADDING_INDEX
-from nextaisle.feed.batches import cut_in_order
+from nextaisle.feed.batches import Batch, cut_in_order
 from nextaisle.feed.windows import Windows
 from nextaisle.model.next_item import NextItemModel
+from nextaisle.model.pointer import add_repeats
 from nextaisle.training import distributed
 
 _K = 10
@@ -45,10 +46,7 @@ def judge(model: NextItemModel, parts: Iterable[Windows], device: torch.device) 
     for windows in parts:
         for batch in cut_in_order(windows, _POSITIONS):
             there = batch.to(device)
-            is_target_BL = there.target_BL != PADDING_INDEX
-            state_PD = model(there.inputs)[is_target_BL]
-            state_PD = torch.cat([state_PD, torch.ones_like(state_PD[:, :1])], dim=1)
-            rank_P = ranks(state_PD, vector_ID, there.target_BL[is_target_BL])
+            rank_P = ranks(model, there, vector_ID)
             found_P = rank_P[rank_P <= _K].double()
             ndcg, hits = ndcg + float((1.0 / torch.log2(found_P + 1.0)).sum()), hits + len(found_P)
             cases += len(rank_P)
@@ -56,13 +54,24 @@ def judge(model: NextItemModel, parts: Iterable[Windows], device: torch.device) 
     return ndcg / max(total, 1.0), hits / max(total, 1.0)
 
 
-def ranks(state_PD: Tensor, vector_ID: Tensor, target_P: Tensor) -> Tensor:
-    """rank_P: 1 where no other item scores as high as the target."""
+def ranks(model: NextItemModel, batch: Batch, vector_ID: Tensor) -> Tensor:
+    """rank_P of the batch's targets: 1 where no other item scores as high as the target."""
+    is_target_BL = batch.target_BL != PADDING_INDEX
+    target_P, row_P = batch.target_BL[is_target_BL], torch.nonzero(is_target_BL)[:, 0]
+    state_BLD, input_BLD = model(batch.inputs)
+    state_PD = state_BLD[is_target_BL]
+    state_PD = torch.cat([state_PD, torch.ones_like(state_PD[:, :1])], dim=1)
+    item_BL = batch.inputs.item_BL
+    if model.pointer is not None:
+        place_BL = torch.arange(item_BL.shape[1], device=item_BL.device).expand(item_BL.shape)
+        weight_PL = model.pointer(state_BLD, input_BLD, batch.inputs.session_end_BL, place_BL)[is_target_BL]
     found = []
     size = max(1, _SCORES // len(vector_ID))
     for start in range(0, len(target_P), size):
         rows = slice(start, start + size)
         score_CI = state_PD[rows] @ vector_ID.T
+        if model.pointer is not None:
+            score_CI = add_repeats(score_CI, item_BL[row_P[rows]], weight_PL[rows])
         target_score_C = score_CI.gather(1, target_P[rows][:, None])
         found.append((score_CI >= target_score_C).sum(1))
     return torch.cat(found) if found else target_P

@@ -1,0 +1,103 @@
+"""What a history holds may come again: a pointer from the state to each past input.
+
+A grocer's customer buys the same milk every week. To say so, an item's embedding alone would have to tell it from
+every other item in a few dozen numbers. A pointer says it directly, as RepeatNet (Ren et al. 2019) and the
+pointer-generator (See et al. 2017) do, here as one unnormalised mixture:
+
+    weight(item) = exp(state . vector(item)) + sum of exp(pointer(state, t)) over the inputs t that are this item
+
+An item outside the history keeps its inner product, so an exact top-K needs the top-K of the inner products and
+the items of the history, nothing more. B sequences, L inputs, P positions that point, D width.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from nextaisle.contract.tokens import PADDING_INDEX
+
+# Distances 0, 1, 2, 3, then one bucket for each doubling; the last takes what is farther than a thousand.
+_BUCKETS = 12
+_EXACT_DISTANCES = 4
+# What all inputs of a full window weigh at first, in units of all items together: little, so that data without
+# repetition need not unlearn it, and enough to be learned from.
+_FIRST_SHARE = 0.05
+
+
+class Repeats(NamedTuple):
+    """Log of the weight that a position's pointer gives: to all inputs together, and to those that are the target."""
+
+    everything_P: Tensor
+    target_P: Tensor
+
+
+class Pointer(nn.Module):
+    """Logits by content, by distance in inputs, and by distance in sessions; the last know whether a session ends.
+
+    Within one basket hardly anything is bought twice; the next one repeats it. Hence a bias for "this many sessions
+    ago" when the target begins another session, and another bias when it does not.
+    """
+
+    def __init__(self, dimension: int, item_count: int, length: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(dimension, dimension)
+        self.key = nn.Linear(dimension, dimension)
+        self.share = nn.Linear(dimension, 1)
+        self.bias_by_inputs = nn.Parameter(torch.zeros(_BUCKETS))
+        # An item weighs 1 at first on average, as the biases of items have it.
+        self.bias_by_sessions = nn.Parameter(torch.full((2, _BUCKETS), math.log(_FIRST_SHARE * item_count / length)))
+
+    def forward(self, state_BPD: Tensor, input_BLD: Tensor, session_end_BL: Tensor, place_BP: Tensor) -> Tensor:
+        """logit_BPL: how strongly the state at input `place` points to each input; -inf to those after it."""
+        session_BL = session_end_BL.cumsum(1) - session_end_BL
+        sessions_BPL = _distances(session_BL.gather(1, place_BP), session_BL)
+        inputs_BPL = _distances(place_BP, torch.arange(input_BLD.shape[1], device=place_BP.device)[None, :])
+        ends_BP1 = session_end_BL.gather(1, place_BP)[:, :, None]
+        content_BPL = self.query(state_BPD) @ self.key(input_BLD).transpose(1, 2) / math.sqrt(input_BLD.shape[2])
+        logit_BPL = (
+            content_BPL
+            + self.share(state_BPD)
+            + self.bias_by_inputs[_bucket(inputs_BPL)]
+            + self.bias_by_sessions.flatten()[ends_BP1 * _BUCKETS + _bucket(sessions_BPL)]
+        )
+        masked_BPL: Tensor = logit_BPL.masked_fill(inputs_BPL < 0, float("-inf"))
+        return masked_BPL
+
+    def repeats(
+        self, state_BLD: Tensor, input_BLD: Tensor, session_end_BL: Tensor, item_BL: Tensor, target_BL: Tensor
+    ) -> Repeats:
+        """What the losses need, at the positions that have a target, in the order of `state_BLD[target_BL != 0]`."""
+        place_BL = torch.arange(item_BL.shape[1], device=item_BL.device).expand(item_BL.shape)
+        is_target_BL = target_BL != PADDING_INDEX
+        logit_PL = self(state_BLD, input_BLD, session_end_BL, place_BL)[is_target_BL].float()
+        rows_P = torch.nonzero(is_target_BL)[:, 0]
+        is_same_PL = (item_BL[rows_P] == target_BL[is_target_BL][:, None]) & torch.isfinite(logit_PL)
+        # The sum over no input is 0, but its gradient through -inf would be undefined.
+        is_repeat_P = is_same_PL.any(1)
+        same_PL = logit_PL.masked_fill(~is_same_PL & is_repeat_P[:, None], float("-inf"))
+        same_P = torch.logsumexp(torch.where(is_repeat_P[:, None], same_PL, 0.0), dim=1)
+        return Repeats(torch.logsumexp(logit_PL, dim=1), same_P.masked_fill(~is_repeat_P, float("-inf")))
+
+
+def weight_by_item(item_BL: Tensor, weight_BL: Tensor) -> Tensor:
+    """At each input the log of what the pointer gives to its item at all its places."""
+    is_same_BLL = item_BL[:, :, None] == item_BL[:, None, :]
+    return torch.logsumexp(weight_BL[:, None, :].masked_fill(~is_same_BLL, float("-inf")), dim=2)
+
+
+def add_repeats(score_BI: Tensor, item_BL: Tensor, weight_BL: Tensor) -> Tensor:
+    """Adds to the scores of the items of each history, in place, what the pointer gives them."""
+    repeated_BL = torch.logaddexp(score_BI.gather(1, item_BL), weight_by_item(item_BL, weight_BL))
+    return score_BI.scatter_(1, item_BL, repeated_BL)
+
+
+def _distances(place_BP: Tensor, place_BL: Tensor) -> Tensor:
+    return place_BP[:, :, None] - place_BL[:, None, :]
+
+
+def _bucket(distance: Tensor) -> Tensor:
+    """0, 1, 2, 3 as they are; 4..7 is 4, 8..15 is 5, and so on. Negative distances, which are masked, are 0."""
+    doublings = torch.log2(distance.clamp(min=1).float()).long() + _EXACT_DISTANCES - 2
+    return torch.where(distance < _EXACT_DISTANCES, distance.clamp(min=0), doublings).clamp(max=_BUCKETS - 1)

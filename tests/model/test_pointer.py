@@ -1,0 +1,78 @@
+import math
+
+import pytest
+import torch
+
+from nextaisle.model.losses import cross_entropy, sampled_softmax
+from nextaisle.model.pointer import Pointer, Repeats, _bucket, add_repeats
+
+
+def test_distances_fall_into_buckets_that_double() -> None:
+    distances = torch.tensor([-1, 0, 1, 2, 3, 4, 7, 8, 15, 16, 100_000])
+    assert _bucket(distances).tolist() == [0, 0, 1, 2, 3, 4, 4, 5, 5, 6, 11]
+
+
+def test_a_state_points_to_its_own_input_and_earlier_ones_only() -> None:
+    torch.manual_seed(1)
+    places = torch.arange(3)[None, :]
+    logits = Pointer(4, 10, 5)(torch.randn(1, 3, 4), torch.randn(1, 3, 4), torch.zeros(1, 3, dtype=torch.long), places)
+    assert torch.isfinite(logits)[0].tolist() == [[True, False, False], [True, True, False], [True, True, True]]
+
+
+def test_one_state_points_as_it_does_among_all() -> None:
+    torch.manual_seed(1)
+    state, inputs, ends = torch.randn(2, 5, 4), torch.randn(2, 5, 4), torch.tensor([[0, 1, 0, 1, 1], [1, 0, 0, 0, 1]])
+    pointer = Pointer(4, 10, 5)
+    everywhere = pointer(state, inputs, ends, torch.arange(5).expand(2, 5))
+    last = pointer(state[:, 4:], inputs, ends, torch.full((2, 1), 4))
+    torch.testing.assert_close(last, everywhere[:, 4:])
+
+
+def test_sessions_ago_count_from_the_session_of_the_input() -> None:
+    pointer = Pointer(4, 10, 5)
+    with torch.no_grad():
+        for parameter in pointer.parameters():
+            parameter.zero_()
+        pointer.bias_by_sessions[1] = torch.arange(12.0)
+    # Sessions: a a | b | c, and the state at the last input predicts a session after c.
+    logits = pointer(torch.zeros(1, 1, 4), torch.zeros(1, 4, 4), torch.tensor([[0, 1, 1, 1]]), torch.tensor([[3]]))
+    assert logits[0, 0].tolist() == [2.0, 2.0, 1.0, 0.0]
+
+
+def test_scores_of_repeated_items_add_up_all_their_places() -> None:
+    score = torch.tensor([[-1e9, 0.0, 1.0, 2.0]])
+    items, weights = torch.tensor([[3, 1, 3, 0]]), torch.tensor([[0.5, -1.0, 0.25, float("-inf")]])
+    expected = [0.0, 1.0 + math.exp(-1.0), math.exp(1.0), math.exp(2.0) + math.exp(0.5) + math.exp(0.25)]
+    assert add_repeats(score, items, weights).exp()[0].tolist() == pytest.approx(expected)
+
+
+def test_both_losses_and_their_gradients_are_those_of_the_mixture() -> None:
+    torch.manual_seed(1)
+    state, item, bias = (torch.randn(*shape, requires_grad=True) for shape in ((3, 4), (6, 4), (6,)))
+    everything = torch.randn(3, requires_grad=True)
+    of_target = torch.tensor([-0.5, float("-inf"), 0.3], requires_grad=True)
+    target, weight = torch.tensor([2, 5, 1]), torch.tensor([1.0, 2.0, 1.0])
+    score = (state @ item.T + bias)[:, 1:].exp()
+    share = (score.gather(1, target[:, None] - 1)[:, 0] + of_target.exp()) / (score.sum(1) + everything.exp())
+    expected = -(weight * share.log()).sum()
+    repeats, parameters = Repeats(everything, of_target), [state, item, bias, everything, of_target]
+    # Each item drawn once with chance 1/5: the estimate of the sum is the sum.
+    sampled = sampled_softmax(
+        state, target, target, weight, item, bias, torch.arange(1, 6), torch.full((6,), -math.log(5)), repeats
+    )
+    wanted = torch.autograd.grad(expected, parameters, retain_graph=True)
+    for loss in (cross_entropy(state, target, weight, item, bias, repeats), sampled):
+        assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
+        for mine, theirs in zip(torch.autograd.grad(loss, parameters), wanted, strict=True):
+            torch.testing.assert_close(mine, torch.nan_to_num(theirs), atol=1e-5, rtol=1e-4)
+
+
+def test_what_the_losses_are_told_is_what_the_pointer_says() -> None:
+    torch.manual_seed(1)
+    pointer, state, inputs = Pointer(4, 10, 5), torch.randn(1, 3, 4), torch.randn(1, 3, 4)
+    items, targets, ends = torch.tensor([[7, 8, 7]]), torch.tensor([[8, 7, 0]]), torch.zeros(1, 3, dtype=torch.long)
+    logits = pointer(state, inputs, ends, torch.arange(3)[None, :])[0]
+    repeats = pointer.repeats(state, inputs, ends, items, targets)
+    torch.testing.assert_close(repeats.everything_P, torch.logsumexp(logits[:2], 1))
+    # Item 8 comes only after the first state; the second state has seen one 7, at the first place.
+    assert repeats.target_P.tolist() == pytest.approx([float("-inf"), logits[1, 0].item()])
