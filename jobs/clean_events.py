@@ -1,0 +1,30 @@
+"""Raw logs, in any format that Spark reads, to events; refused records go to rejected_events with a reason."""
+
+from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
+from nextaisle.events.files import files_of, fingerprint
+from nextaisle.events.publishing import counted, publish, staged_batch
+from nextaisle.job import Job, Night, Result, main
+
+
+def run(night: Night) -> Result:
+    files = files_of(night.spark, night.settings.source, night.store, night.first, night.last)
+    with staged_batch(night.store, night.settings, files, night.last) as batch:
+        rows = counted(batch, night.settings.events)
+        publish(night.store, batch)
+    return Result({"files": len(files), **rows})
+
+
+def inputs(night: Night) -> str:
+    return fingerprint(files_of(night.spark, night.settings.source, night.store.fresh(), night.first, night.last))
+
+
+JOB = Job(
+    name="clean_events",
+    run=run,
+    writes=(EVENTS, REJECTED_EVENTS, SOURCE_FILES),
+    sections=("source", "events"),
+    inputs=inputs,
+)
+
+if __name__ == "__main__":
+    main(JOB)

@@ -1,0 +1,5 @@
+"""Raw records -> events and rejected_events."""
+
+from nextaisle.events.files import days_in_logs, unread_days
+
+__all__ = ["days_in_logs", "unread_days"]

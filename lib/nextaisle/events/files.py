@@ -1,0 +1,160 @@
+"""Which files hold the logs of which days.
+
+With {date} in the path a folder or a file belongs to the day in its name. Without, a file belongs to the day for which
+it was first read: logs that only grow by files need no dates in their names.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Any
+
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+
+from nextaisle.config import Source, absolute
+from nextaisle.contract.errors import InputError
+from nextaisle.contract.tables import SOURCE_FILES
+from nextaisle.store import Store
+
+DATE: str = "{date}"
+_ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file of raw logs as it lies there now, and the day that its path names, if any."""
+
+    path: str
+    size: int
+    modified_millis: int
+    day: date | None
+
+    @property
+    def identity(self) -> tuple[str, int, int]:
+        return self.path, self.size, self.modified_millis
+
+
+def list_files(
+    spark: SparkSession, source: Source, first: date | None = None, last: date | None = None
+) -> list[SourceFile]:
+    """The files of `source`, in order of their paths; with {date} only those of the days first to last.
+
+    Raises:
+        InputError: no path is configured, or nothing is there.
+    """
+    if not source.path:
+        raise InputError("source.path is empty; say in an overlay where the logs are")
+    pattern = absolute(source.path)
+    found = [file for place in _places(pattern, first, last) for file in _listed(spark, place, pattern)]
+    if not found and not _has_folder(spark, pattern):
+        raise InputError(f"{pattern}: nothing is there; expected the shop's logs, see source.path")
+    return sorted(found, key=lambda file: file.path)
+
+
+def days_in_logs(spark: SparkSession, source: Source) -> list[date]:
+    """The days that have files; none where source.path names no days."""
+    if DATE not in source.path:
+        return []
+    return sorted({file.day for file in list_files(spark, source) if file.day})
+
+
+def unread_days(spark: SparkSession, source: Source, store: Store) -> list[date]:
+    """The days with files that were not read as they are now."""
+    if DATE not in source.path:
+        return []
+    read = _read_files(store)
+    return sorted({file.day for file in list_files(spark, source) if file.day and file.identity not in read})
+
+
+def files_of(
+    spark: SparkSession, source: Source, store: Store, first: date | None, last: date | None
+) -> list[SourceFile]:
+    """The files that belong to a night's days; see the module.
+
+    Raises:
+        InputError: a day was asked for, and its folder is not there.
+    """
+    files = list_files(spark, source, first, last)
+    if DATE in source.path:
+        if (
+            first
+            and first == last
+            and not files
+            and not _has_folder(spark, absolute(source.path).replace(DATE, str(first)))
+        ):
+            raise InputError(f"{absolute(source.path).replace(DATE, str(first))}: not there; no logs for {first} yet?")
+        return files
+    read = _read_files(store)
+    return [file for file in files if read.get(file.identity, last) == last]
+
+
+def fingerprint(files: Sequence[SourceFile]) -> str:
+    """A string that changes when a file comes, goes or changes."""
+    return "\n".join(f"{file.path} {file.size} {file.modified_millis}" for file in files)
+
+
+def _read_files(store: Store) -> dict[tuple[str, int, int], date]:
+    """The files that were read, as they were, and the day for which."""
+    rows = store.read(SOURCE_FILES).select(
+        "path", "size", F.unix_millis("modified_time").alias("millis"), "ingest_date"
+    )
+    return {(row["path"], row["size"], row["millis"]): row["ingest_date"] for row in rows.collect()}
+
+
+def _places(pattern: str, first: date | None, last: date | None) -> list[str]:
+    if DATE not in pattern:
+        return [pattern]
+    if first is None or last is None:
+        return [pattern.replace(DATE, _ANY_DATE)]
+    return [pattern.replace(DATE, str(first + timedelta(days=n))) for n in range((last - first).days + 1)]
+
+
+def _listed(spark: SparkSession, place: str, pattern: str) -> list[SourceFile]:
+    """Files that match, and the files in folders that match; hidden ones, as Spark has it, are left out."""
+    named = _day_in(pattern)
+    files = []
+    for status in _glob(spark, place):
+        inside = _glob(spark, status.getPath().toString() + "/*") if status.isDirectory() else [status]
+        for file in inside:
+            if file.isFile() and not file.getPath().getName().startswith(("_", ".")):
+                path = file.getPath().toString()
+                files.append(SourceFile(path, file.getLen(), file.getModificationTime(), named(path)))
+    return files
+
+
+def _day_in(pattern: str) -> Callable[[str], date | None]:
+    """Reads the day out of a path: the first one in the part of the path where {date} stands."""
+    if DATE not in pattern:
+        return lambda _: None
+    depth = -1 - pattern.rsplit(DATE, 1)[1].count("/")
+
+    def day(path: str) -> date | None:
+        # A folder that matched adds its files' names behind the pattern's last part.
+        for part in (path.split("/")[depth], *path.split("/")[::-1]):
+            found = re.search(r"\d{4}-\d{2}-\d{2}", part)
+            if found:
+                return _real_day(found.group())
+        return None
+
+    return day
+
+
+def _real_day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _glob(spark: SparkSession, pattern: str) -> list[Any]:
+    jvm: Any = spark._jvm
+    path = jvm.org.apache.hadoop.fs.Path(pattern)
+    return list(path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path) or [])
+
+
+def _has_folder(spark: SparkSession, pattern: str) -> bool:
+    """Whether the folder of the files is there, so that no file in it is a day without events."""
+    folder = pattern.replace(DATE, _ANY_DATE).rsplit("/", 1)[0]
+    return bool(_glob(spark, folder))

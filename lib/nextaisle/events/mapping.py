@@ -1,0 +1,124 @@
+"""Records to the columns of events, and the reason why a record is refused."""
+
+from datetime import date, timedelta
+from typing import Final
+
+from pyspark.errors import AnalysisException
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import DataType, DateType, NumericType, StringType, TimestampNTZType, TimestampType
+
+from nextaisle.config import Events, Source
+from nextaisle.contract import reasons
+from nextaisle.contract.errors import ConfigurationError
+from nextaisle.contract.tables import EVENTS
+from nextaisle.contract.tokens import EVENT_TYPES, EVENT_TYPES_WITHOUT_ITEM
+from nextaisle.events.records import IS_UNREADABLE, PATH, RECORD
+
+INGEST_DATE: Final = "ingest_date"
+REASON: Final = "reason"
+_REQUIRED = ("user_id", "event_type", "event_time")
+# Our word in the overlay, where the table has another.
+_TABLE_NAMES = {"session_id": "source_session_id"}
+# What the mapping fills; the rest of the table is derived.
+MAPPED: Final = tuple(name for name in EVENTS.names if name not in ("event_date", INGEST_DATE))
+_ENDS_WITH_ZONE = r"(Z|z|[+-]\d{2}(:?\d{2})?|UTC|GMT)$"
+
+
+def map_records(records: DataFrame, source: Source) -> DataFrame:
+    """The mapped columns, of the table's types, beside PATH, RECORD and IS_UNREADABLE.
+
+    What cannot be cast is null. A time is an instant where its type is TIMESTAMP or its text ends with a zone; other
+    texts, TIMESTAMP_NTZ and DATE are local times of source.time_zone. A price that is no number is unknown.
+
+    Raises:
+        ConfigurationError: an expression names a column that the log lacks, or a time is a bare number.
+    """
+    missing = [name for name in _REQUIRED if name not in source.columns]
+    if missing:
+        raise ConfigurationError(f"source.columns lacks {', '.join(missing)}; map each to a column of the log")
+    expressions = {_TABLE_NAMES.get(name, name): text for name, text in source.columns.items()}
+    types = {field.name: field.dataType for field in EVENTS.schema}
+    columns = []
+    for name in MAPPED:
+        text = expressions.get(name)
+        column = F.lit(None).cast(types[name]) if text is None else _mapped(records, source, name, text, types[name])
+        columns.append(column.alias(name))
+    return records.select(*columns, PATH, RECORD, IS_UNREADABLE)
+
+
+def _mapped(records: DataFrame, source: Source, name: str, text: str, wanted: DataType) -> Column:
+    try:
+        found = records.select(F.expr(text).alias(name)).schema[name].dataType
+    except AnalysisException as error:
+        has = [column for column in records.columns if not column.startswith("_nextaisle")]
+        raise ConfigurationError(
+            f"source.columns.{name} = {text!r} does not fit the log, which has the columns {has}: {error.getMessage()}"
+        ) from error
+    if name == "event_time":
+        return _instant(F.expr(text), found, source.time_zone)
+    if isinstance(wanted, StringType):
+        trimmed = F.trim(F.expr(text).cast("string"))
+        return F.when(trimmed != "", trimmed)
+    return F.expr(text).try_cast(wanted)
+
+
+def _instant(time: Column, found: DataType, zone: str) -> Column:
+    if isinstance(found, TimestampType):
+        return time
+    if isinstance(found, NumericType):
+        raise ConfigurationError(
+            "source.columns.event_time is a number; say its unit: timestamp_seconds(x), timestamp_millis(x) or "
+            "timestamp_micros(x)"
+        )
+    if isinstance(found, TimestampNTZType | DateType):
+        return F.to_utc_timestamp(time.cast("timestamp_ntz").cast("timestamp"), zone)
+    instant = time.try_cast("timestamp")
+    return F.when(F.rlike(F.trim(time), F.lit(_ENDS_WITH_ZONE)), instant).otherwise(F.to_utc_timestamp(instant, zone))
+
+
+def with_event_date(events: DataFrame, zone: str) -> DataFrame:
+    """Adds event_date: the day of the shop in which the instant lies."""
+    return events.withColumn("event_date", F.to_date(F.from_utc_timestamp("event_time", zone)))
+
+
+def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
+    """Adds REASON: why the record is refused, the first that holds in the order of contract/reasons.py, or null.
+
+    | event_time (ingest day 10, skew 60 min, max_late_days 7) | reason        |
+    |----------------------------------------------------------|---------------|
+    | day 11, 01:00                                            | null          |
+    | day 11, 01:01                                            | in_the_future |
+    | day 3                                                    | null          |
+    | day 2                                                    | too_late      |
+    """
+    day_after = F.to_utc_timestamp(F.date_add(INGEST_DATE, 1).cast("timestamp_ntz").cast("timestamp"), zone)
+    latest = day_after + F.expr(f"INTERVAL {rules.clock_skew_minutes} MINUTES")
+    late = F.col("event_date") < F.date_sub(INGEST_DATE, rules.max_late_days)
+    needs_item = ~F.col("event_type").isin(*EVENT_TYPES_WITHOUT_ITEM)
+    tests = {
+        reasons.UNREADABLE: F.col(IS_UNREADABLE),
+        reasons.MISSING_USER: F.col("user_id").isNull(),
+        reasons.MISSING_TIME: F.col("event_time").isNull(),
+        reasons.TOO_EARLY: F.col("event_date") < F.lit(rules.earliest),
+        reasons.IN_THE_FUTURE: F.col("event_time") > latest,
+        reasons.TOO_LATE: late if rules.max_late_days else F.lit(False),
+        reasons.UNKNOWN_TYPE: F.coalesce(~F.col("event_type").isin(*EVENT_TYPES), F.lit(True)),
+        reasons.MISSING_ITEM: needs_item & F.col("item_id").isNull(),
+    }
+    reason = F.coalesce(*[F.when(test, F.lit(name)) for name, test in tests.items()])
+    return events.withColumn(REASON, reason)
+
+
+def last_plausible_day(times: DataFrame, rules: Events) -> date | None:
+    """The latest event_date that is not impossible: the day of logs whose paths name none, when nobody says it.
+
+    Impossible is what lies more than a year after all but a thousandth of the events: a clock set wrong.
+    """
+    seen = times.where((F.col("event_date") >= F.lit(rules.earliest)) & ~F.col(IS_UNREADABLE))
+    bulk = seen.agg(F.percentile_approx(F.unix_date("event_date"), 0.999, 10000).alias("day")).first()
+    if bulk is None or bulk["day"] is None:
+        return None
+    near = seen.where(F.col("event_date") <= F.lit(date(1970, 1, 1) + timedelta(days=int(bulk["day"]) + 365)))
+    latest = near.agg(F.max("event_date").alias("day")).first()
+    return latest["day"] if latest else None
