@@ -88,5 +88,5 @@ def test_every_user_gets_the_list_of_being_scored_alone() -> None:
     for user in range(0, 300, 37):
         inputs = encode_histories(*histories(users[user]), 5, 30)
         with torch.inference_mode():
-            score = (model.state_for_ranking(inputs) @ model.item_vectors().T)[0]
+            score = (model.ask(inputs).state_BD @ model.item_vectors().T)[0]
         assert shown(lists)[user] == score.topk(4).indices.tolist()

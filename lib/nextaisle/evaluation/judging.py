@@ -17,8 +17,9 @@ from pyspark.sql import functions as F
 from nextaisle.evaluation.cases import Cases, Histories, Protocol, find_cases
 from nextaisle.evaluation.contexts import Contexts, gather_contexts
 from nextaisle.evaluation.metrics import hits, measure, metric_names, recall_curve
-from nextaisle.evaluation.ranked_models import PackedModel, rank_model, unpack_model
+from nextaisle.evaluation.ranked_models import rank_model
 from nextaisle.evaluation.rankers import GROUPS, Baselines, rank_baselines
+from nextaisle.scoring.packed import PackedModel, unpack_model
 
 Array = npt.NDArray[Any]
 

@@ -21,9 +21,9 @@ from nextaisle.evaluation.judging import Judgement, judge, value_names
 from nextaisle.evaluation.means import Judged, case_rows, collect_means, evaluation_rows
 from nextaisle.evaluation.metrics import metric_names
 from nextaisle.evaluation.promotion import CANDIDATE, CHAMPION, compare, decide, find_rival, note_rival, settle
-from nextaisle.evaluation.ranked_models import PackedModel, pack_model
 from nextaisle.evaluation.report import describe_samples, log_report
 from nextaisle.model import load_model
+from nextaisle.scoring.packed import PackedModel, pack_model
 from nextaisle.store import Store
 from nextaisle.tracking import Tracker
 

@@ -24,8 +24,8 @@ from nextaisle.store import Store
 # What Spark says of a file that ends too soon or is not what its name promises.
 _UNREADABLE_FILE = ("FAILED_READ_FILE", "EOFException", "ZipException", "incorrect header check", "FILE_NOT_EXIST")
 
-# Files of a day at the least, where it has so many events that they are worth it; a hash bucket of users each.
-_BUCKETS = 4
+# A day with more is kept in several files, a hash bucket of users each: about 64 MB.
+_EVENTS_PER_FILE = 2_000_000
 
 
 @dataclass(frozen=True)
@@ -131,24 +131,26 @@ def _publish_events(store: Store, batch: Batch) -> None:
     new = batch.records.where(F.col(OUTCOME) == ACCEPTED).select(EVENTS.names)
     stored = store.read(EVENTS)
     days = F.broadcast(batch.files.select(INGEST_DATE).distinct())
-    touched_now = new.select("event_date")
-    touched_before = stored.join(days, INGEST_DATE, "left_semi").select("event_date")
-    touched = [row[0] for row in touched_now.union(touched_before).distinct().orderBy("event_date").collect()]
-    if not touched:
+    touched_before = stored.join(days, INGEST_DATE, "left_semi")
+    now_or_before = new.select("event_date").unionAll(touched_before.select("event_date"))
+    counts = {row["event_date"]: row["count"] for row in now_or_before.groupBy("event_date").count().collect()}
+    if not counts:
         return
+    touched = sorted(counts)
     is_touched = F.col("event_date").isin(touched)
     others = stored.where(is_touched).join(days, INGEST_DATE, "left_anti")
     # An event that arrived again today, earlier than the day that keeps it now, moves to today.
     others = others.join(new.select(*EVENTS.key), list(EVENTS.key), "left_anti").select(EVENTS.names)
     literals = ", ".join(f"DATE'{day:%Y-%m-%d}'" for day in touched)
-    store.replace(EVENTS, _laid_out(others.unionByName(new)), f"event_date IN ({literals})")
+    buckets = 1 + max(counts.values()) // _EVENTS_PER_FILE
+    store.replace(EVENTS, _laid_out(others.unionByName(new), buckets), f"event_date IN ({literals})")
 
 
-def _laid_out(events: DataFrame) -> DataFrame:
+def _laid_out(events: DataFrame, buckets: int) -> DataFrame:
     """Few files a day, a user's events together: sorted columns are small, and a night's work on a user is local."""
-    return events.repartition("event_date", F.pmod(F.xxhash64("user_id"), F.lit(_BUCKETS))).sortWithinPartitions(
-        "event_date", "user_id", "event_time", "event_id"
-    )
+    bucket = F.pmod(F.xxhash64("user_id"), F.lit(buckets))
+    order = ("event_date", "user_id", "event_time", "event_id")
+    return events.repartition("event_date", bucket).sortWithinPartitions(*order)
 
 
 def _rejected(batch: Batch) -> DataFrame:

@@ -1,5 +1,6 @@
 """Histories in, lists out. B users, E events of them all, S pairs of a user and an item, I items, K ranks, D width."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,10 +9,11 @@ import numpy.typing as npt
 import torch
 
 from nextaisle.contract.tokens import EVENT_TYPE_INDEX, PADDING_INDEX
-from nextaisle.model import NextItemModel, encode_histories
+from nextaisle.model import NextItemModel, Question, encode_histories
 from nextaisle.scoring.catalogue import Catalogue
 from nextaisle.scoring.histories import BOUGHT, Exclude
 from nextaisle.scoring.packed import ReadyModel
+from nextaisle.scoring.repeats import best_items
 from nextaisle.scoring.topk import top_k
 
 Array = npt.NDArray[Any]
@@ -79,30 +81,26 @@ def best_lists(ready: ReadyModel, catalogue: Catalogue, histories: Histories, ex
     """
     item_count = ready.model.spec.item_count
     hidden = excluded.by_user(len(histories.offset_B1) - 1)
-    state_BD, is_known_B = _states(ready.model, histories)
-    known_C = np.flatnonzero(is_known_B)
     index_BK = np.full((len(hidden), k), PADDING_INDEX, np.int32)
     score_BK = np.full((len(hidden), k), -np.inf, np.float32)
-    index_BK[known_C], score_BK[known_C] = top_k(
-        state_BD[known_C], ready.vector_ID, k, [hidden[user] for user in known_C],
-        catalogue.tie_key_I[: item_count + 1], catalogue.hidden_E,
-    )  # fmt: skip
+    for user_C, question in _questions(ready.model, histories):
+        index_BK[user_C], score_BK[user_C] = best_items(
+            question, ready.vector_ID, k, [hidden[user] for user in user_C], catalogue.tie_key_I[: item_count + 1],
+            catalogue.hidden_E,
+        )  # fmt: skip
     return _filled(index_BK, score_BK, catalogue, hidden)
 
 
-def _states(model: NextItemModel, histories: Histories) -> tuple[torch.Tensor, Array]:
-    """state_BD, and whether the model knows any item of the history."""
+def _questions(model: NextItemModel, histories: Histories) -> Iterator[tuple[Array, Question]]:
+    """The users of whose histories the model knows an item, some at a time, and what it asks for them."""
     length_B = np.diff(histories.offset_B1)
     order = np.argsort(np.minimum(length_B, model.spec.length), kind="stable")
-    state_BD = torch.zeros(len(length_B), model.spec.dimension + 1)
-    is_known_B = np.zeros(len(length_B), bool)
     for start in range(0, len(order), _ENCODED_AT_ONCE):
         user_C = order[start : start + _ENCODED_AT_ONCE]
         inputs = encode_histories(*histories.taken(user_C), model.spec.length, model.spec.item_count)
+        is_known_C = inputs.length_B > 0
         with torch.inference_mode():
-            state_BD[torch.from_numpy(user_C)] = model.state_for_ranking(inputs)
-        is_known_B[user_C] = inputs.length_B.numpy() > 0
-    return state_BD, is_known_B
+            yield user_C[is_known_C.numpy()], Question(*(part[is_known_C] for part in model.ask(inputs)))
 
 
 def _filled(index_BK: Array, score_BK: Array, catalogue: Catalogue, hidden: list[Array]) -> Lists:

@@ -10,6 +10,8 @@ from torch import Tensor
 
 from nextaisle.model import NextItemModel, load_model
 
+# Models that a worker keeps: tonight's, and the champion it is judged beside.
+_KEPT = 2
 _ready: dict[str, "ReadyModel"] = {}
 
 
@@ -48,6 +50,7 @@ def unpack_model(packed: PackedModel) -> ReadyModel:
             model = load_model(folder)
         with torch.inference_mode():
             vectors = model.item_vectors()
-        _ready.clear()  # a worker that lives on scores with one model at a time
+        if len(_ready) >= _KEPT:
+            _ready.clear()
         _ready[packed.digest] = ReadyModel(model, vectors)
     return _ready[packed.digest]
