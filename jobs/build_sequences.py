@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 from nextaisle.changes import first_day_to_build, last_day_known
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS
 from nextaisle.job import Job, Night, Result, main
-from nextaisle.sequences import changed_items, read_catalogue, rebuild_sequences
+from nextaisle.sequences import catalogue_state, changed_items, read_catalogue, rebuild_sequences
 
 
 def run(night: Night) -> Result:
@@ -29,6 +29,7 @@ JOB = Job(
     reads=(SESSIONS, EVENTS),
     writes=(SEQUENCES, ITEMS),
     sections=("sequences", "items", "source"),
+    inputs=lambda night: catalogue_state(night.spark, night.settings.items),
 )
 
 if __name__ == "__main__":

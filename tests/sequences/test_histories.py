@@ -1,12 +1,12 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from tests.sequences.rows import FIRST_DAY, lookup, session, table
 
 from nextaisle.contract.errors import InputError
 from nextaisle.sequences import histories
 from nextaisle.sequences.histories import flat, histories_of, whole_users
 from nextaisle.sequences.vocabulary import type_indices
+from tests.sequences.rows import FIRST_DAY, lookup, session, table
 
 
 def items(rows: pa.Table) -> str:

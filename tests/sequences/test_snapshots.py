@@ -2,10 +2,10 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.sequences.rows import FIRST_DAY, lookup, seed, session, table
 
 from nextaisle.sequences import snapshots
 from nextaisle.sequences.snapshots import sequence_rows
+from tests.sequences.rows import FIRST_DAY, lookup, seed, session, table
 
 ITEMS = lookup(*"abcdefg")
 

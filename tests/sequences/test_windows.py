@@ -70,7 +70,12 @@ def test_every_event_but_the_first_is_a_target_once_and_what_came_before_it_is_i
     windows = plan_windows(user, split, everything, length, stride)
     # Item n + 1 is event n: what is encoded says which event it was.
     found = encode_windows(
-        windows, np.arange(1, len(user) + 1, dtype=np.int32), np.ones(len(user), np.int8), everything, everything, length
+        windows,
+        np.arange(1, len(user) + 1, dtype=np.int32),
+        np.ones(len(user), np.int8),
+        everything,
+        everything,
+        length,
     )
     places = found.target_WL > 0
     assert sorted((found.target_WL[places] - 1).tolist()) == np.flatnonzero(np.diff(user, prepend=-1) == 0).tolist()

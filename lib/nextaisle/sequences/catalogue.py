@@ -32,6 +32,13 @@ def read_catalogue(spark: SparkSession, source: Items) -> DataFrame:
     return one_per_item.select("item_id", "attributes.*")
 
 
+def catalogue_state(spark: SparkSession, source: Items) -> str:
+    """A string that changes when the catalogue's contents do."""
+    rows = read_catalogue(spark, source)
+    total = F.sum(F.xxhash64("item_id", *ATTRIBUTES).cast("decimal(38,0)"))
+    return str(rows.agg(F.count("*"), total).first())
+
+
 def _read(spark: SparkSession, source: Items) -> DataFrame:
     reader = spark.read.format(source.format).options(**source.options)
     if source.ddl:

@@ -1,0 +1,75 @@
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from nextaisle.config import Items
+from nextaisle.contract.check import check_schema
+from nextaisle.contract.errors import ConfigurationError, InputError
+from nextaisle.contract.tables import ITEMS
+from nextaisle.sequences import changed_items, read_catalogue
+from tests.sequences.events import Event, events_of
+
+DAY = 24 * 60
+FIRST, LAST = date(2017, 3, 11), date(2017, 3, 13)
+EVER = date(1970, 1, 1)
+
+
+def catalogue(spark: SparkSession, **brands: str) -> DataFrame:
+    schema = "item_id string, title string, department string, category string, brand string, product_type string, "
+    rows = [(item, None, None, None, brand, None, None, None) for item, brand in brands.items()]
+    return spark.createDataFrame(rows, schema + "price decimal(18,4), image string")
+
+
+def merged(items: DataFrame, changed: DataFrame) -> DataFrame:
+    """What the store's merge makes of it."""
+    new = check_schema(changed, ITEMS)
+    return (
+        items.join(new, ["item_id", "valid_from"], "left_anti").select(*ITEMS.names).unionByName(new).localCheckpoint()
+    )
+
+
+def shown(items: DataFrame) -> list[tuple[Any, ...]]:
+    rows = items.orderBy("item_index", "valid_from")
+    return [tuple(r) for r in rows.select("item_id", "item_index", "valid_from", "brand").collect()]
+
+
+def test_items_are_numbered_as_they_come_and_keep_their_number(spark: SparkSession) -> None:
+    none = spark.createDataFrame([], ITEMS.schema)
+    early = [Event("u", 0, "m"), Event("u", 1, "b"), Event("u", DAY, "a"), Event("u", 2, None)]
+    items = merged(none, changed_items(events_of(spark, early), catalogue(spark), none, FIRST))
+    assert shown(items) == [("b", 1, EVER, None), ("m", 2, EVER, None), ("a", 3, EVER, None)]
+    # A late event of a new item, and one that makes a known item older; `events` are those of the last days.
+    late = [Event("u", -DAY, "c"), Event("u", -DAY, "a"), Event("u", 2 * DAY, "m")]
+    items = merged(items, changed_items(events_of(spark, late), catalogue(spark), items, LAST))
+    assert [row[:2] for row in shown(items)] == [("b", 1), ("m", 2), ("a", 3), ("c", 4)]
+    days = {row.item_id: (row.first_seen_date.day, row.last_seen_date.day) for row in items.collect()}
+    assert days == {"a": (10, 12), "b": (11, 11), "c": (10, 10), "m": (11, 13)}
+
+
+def test_changed_attributes_hold_from_the_night_on_and_the_same_night_again_changes_nothing(
+    spark: SparkSession,
+) -> None:
+    none = spark.createDataFrame([], ITEMS.schema)
+    events = events_of(spark, [Event("u", 0, "a"), Event("u", 0, "b")])
+    items = merged(none, changed_items(events, catalogue(spark, a="x", z="x"), none, FIRST))
+    assert shown(items) == [("a", 1, EVER, "x"), ("b", 2, EVER, None)]
+    for _ in range(2):
+        items = merged(items, changed_items(events, catalogue(spark, a="y"), items, LAST))
+        assert shown(items) == [("a", 1, EVER, "x"), ("a", 1, LAST, "y"), ("b", 2, EVER, None)]
+
+
+def test_a_catalogue_is_read_as_it_is_mapped(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("id,name,cost\n1,Milk,1.5\n2, ,dear\n1,Apple,2\n")
+    columns = {"item_id": "id", "title": "upper(name)", "price": "cost"}
+    source = Items(path=str(path), format="csv", schema="", options={"header": "true"}, columns=columns)
+    rows = {row.item_id: (row.title, row.price and float(row.price), row.brand) for row in
+            read_catalogue(spark, source).collect()}  # fmt: skip
+    assert rows == {"1": ("MILK", 1.5, None), "2": (None, None, None)}
+    with pytest.raises(ConfigurationError, match=r"brand = 'maker'.*'name'"):
+        read_catalogue(spark, source.model_copy(update={"columns": columns | {"brand": "maker"}}))
+    with pytest.raises(InputError, match=r"nowhere\.csv"):
+        read_catalogue(spark, source.model_copy(update={"path": str(tmp_path / "nowhere.csv")}))
