@@ -89,14 +89,13 @@ def _row_groups(urls: Sequence[str], shard: Shard, seed: int) -> Iterator[Any]:
 
     logging.getLogger("petastorm").setLevel(logging.WARNING)
     dealing = {} if shard.count == 1 else {"cur_shard": shard.rank, "shard_count": shard.count}
-    with warnings.catch_warnings():
-        # Petastorm advises its own store format, and uses what pyarrow has deprecated.
-        warnings.simplefilter("ignore")
-        reader = make_batch_reader(
-            list(urls), schema_fields=[f"^{name}$" for name in _COLUMNS], reader_pool_type="thread",
-            workers_count=_READING_THREADS, results_queue_size=_WAITING_ROW_GROUPS, num_epochs=1,
-            shuffle_row_groups=True, seed=seed, **dealing,
-        )  # fmt: skip
+    # It advises its own store format, and its threads use what pyarrow has deprecated.
+    warnings.filterwarnings("ignore", module="petastorm")
+    reader = make_batch_reader(
+        list(urls), schema_fields=[f"^{name}$" for name in _COLUMNS], reader_pool_type="thread",
+        workers_count=_READING_THREADS, results_queue_size=_WAITING_ROW_GROUPS, num_epochs=1,
+        shuffle_row_groups=True, seed=seed, **dealing,
+    )  # fmt: skip
     # There is no cache, and it says so on standard output, where ours ends with a job's outcome.
     reader.cleanup_cache = lambda: None
     # A reader left open keeps its threads, and the process, alive.
