@@ -117,9 +117,7 @@ def test_a_repeated_day_changes_nothing_and_a_mended_one_replaces_what_it_brough
     assert rows(EVENTS, "item_id") == [("c",)]
 
 
-def test_days_one_by_one_in_any_order_hold_what_one_pass_holds(
-    clean: Clean, rows: Rows, tmp_path: Path
-) -> None:
+def test_days_one_by_one_in_any_order_hold_what_one_pass_holds(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     """Day 2 brings an event of day 1 again, and a late one."""
     again = record(item="a", id="1")
     ids = {**COLUMNS, "event_id": "id"}
@@ -233,7 +231,10 @@ def test_csv_without_days_in_its_path_is_read_once(clean: Clean, rows: Rows, tmp
     assert (outcome.rows["records"], outcome.rows["accepted"]) == (1, 1)
     assert rows(EVENTS, "event_type", "price", "event_time") == [
         (kind, price, datetime(2011, 6, day, 7, 26, tzinfo=UTC).replace(tzinfo=None))
-        for kind, price, day in (("purchase", rows(EVENTS, "price")[0][0], 1), ("return", rows(EVENTS, "price")[0][0], 2))
+        for kind, price, day in (
+            ("purchase", rows(EVENTS, "price")[0][0], 1),
+            ("return", rows(EVENTS, "price")[0][0], 2),
+        )
     ]
 
 

@@ -1,12 +1,7 @@
 """A killed build_sessions leaves nothing that the next run does not put right."""
 
-import os
 import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,11 +10,11 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import build_sessions
-from nextaisle import config
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, SESSIONS
 from nextaisle.job import execute
 from nextaisle.store import Store
+from tests.killing import kill_midway, seconds_of
 from tests.sequences.events import Event, publish
 
 FIRST, LAST = date(2017, 3, 11), date(2017, 3, 14)
@@ -27,23 +22,8 @@ EVENTS_BEFORE = [Event(f"u{user}", 7.0 * user + 25 * n) for user in range(300) f
 EVENTS_AFTER = [*EVENTS_BEFORE, *(Event(f"u{user}", 24.0 * 60 + user, "late") for user in range(300))]
 
 
-def start(settings: Settings) -> subprocess.Popen[bytes]:
-    """The job as a process group of its own, so that a kill takes Spark with it."""
-    home, scripts = config.home(), Path(sys.executable).parent
-    words = [
-        f"{scripts}/spark-submit", "--properties-file", f"{home}/conf/spark-defaults.conf",
-        "--conf", "spark.driver.memory=1g", "--conf", "spark.ui.showConsoleProgress=false",
-        f"{home}/jobs/build_sessions.py", "--from", str(FIRST), "--to", str(LAST),
-        "--set", f"store.root={settings.store.root}",
-    ]  # fmt: skip
-    places = {
-        "PATH": f"{scripts}:{os.environ['PATH']}",
-        "PYTHONPATH": f"{home}/lib:{home}",
-        "NEXTAISLE_HOME": str(home),
-    }
-    return subprocess.Popen(
-        words, env=os.environ | places, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+def words(settings: Settings) -> list[str]:
+    return ["--from", str(FIRST), "--to", str(LAST), "--set", f"store.root={settings.store.root}"]
 
 
 def within(settings: Settings, root: Path) -> Settings:
@@ -67,18 +47,12 @@ def test_sessions_are_the_same_after_a_kill_at_any_moment(
     roots = [tmp_path / f"killed{n}" for n in range(10)]
     for root in roots:
         shutil.copytree(tmp_path / "clean", root)
-    began = time.monotonic()
-    assert start(clean).wait(900) == 0
-    seconds = time.monotonic() - began
+    seconds = seconds_of("build_sessions", words(clean))
     expected = contents(spark, clean)
     moments = random.Random(1)
     for root in roots:
         killed = within(settings, root)
-        process = start(killed)
-        # Before a third of it, Java and Spark have not begun with the job.
-        time.sleep(seconds * moments.uniform(0.3, 1.0))
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        kill_midway("build_sessions", words(killed), seconds, moments)
         assert execute(build_sessions.JOB, killed, spark, FIRST, LAST).exit_code == 0
         assert contents(spark, killed) == expected
         assert Store(spark, killed.store).read(EVENTS).count() == len(EVENTS_AFTER)
