@@ -50,13 +50,13 @@ def test_next_makes_a_case_of_every_target_with_all_events_before_it_as_context(
 
 
 def test_leave_one_out_asks_for_the_last_event_that_counts_and_knows_all_before_it() -> None:
-    user = [(1, PURCHASE, 1), (2, PURCHASE, 2), (3, PURCHASE, 30), (9, VIEW, 31)]
+    user = [(1, PURCHASE, 1), (8, VIEW, 1), (2, PURCHASE, 2), (3, PURCHASE, 30), (9, VIEW, 31)]
     other = [(4, PURCHASE, 1), (5, PURCHASE, 2), (6, PURCHASE, 3)]
-    assert shown(find_cases(histories(user, other), LEAVE_ONE_OUT)) == [(0, [0, 1], [3]), (1, [4, 5], [6])]
+    assert shown(find_cases(histories(user, other), LEAVE_ONE_OUT)) == [(0, [0, 1, 2], [3]), (1, [5, 6], [6])]
 
 
-def test_leave_one_out_leaves_users_with_two_events_to_training() -> None:
-    assert shown(find_cases(histories([(1, PURCHASE, 1), (2, PURCHASE, 2)]), LEAVE_ONE_OUT)) == []
+def test_leave_one_out_leaves_users_with_two_targets_to_training() -> None:
+    assert shown(find_cases(histories([(1, PURCHASE, 1), (9, VIEW, 1), (2, PURCHASE, 2)]), LEAVE_ONE_OUT)) == []
 
 
 def test_leave_one_out_of_a_user_who_never_did_what_counts_is_no_case() -> None:

@@ -16,8 +16,9 @@ from nextaisle.evaluation.ragged import pair_keys, split_keys
 
 Array = npt.NDArray[Any]
 
-# A user with fewer events is left to training whole, under leave-one-out; as build_examples does it.
-MIN_EVENTS = 3
+# A user with fewer targets is left to training whole, under leave-one-out: build_examples does so, and what the model
+# was trained on must not be what it is judged on.
+MIN_TARGETS = 3
 _EPOCH = date(1970, 1, 1)
 
 
@@ -55,7 +56,7 @@ class Protocol:
 
     | name          | a case is                                | its context            | its targets                  |
     |---------------|------------------------------------------|------------------------|------------------------------|
-    | leave-one-out | a user with at least 3 events            | all before the target  | the last event that counts   |
+    | leave-one-out | a user with at least 3 such events       | all before the target  | the last event that counts   |
     | time-next     | an event that counts, after last_known   | all before it          | itself                       |
     | time-window   | a user with such an event                | all through last_known | the set of items of those    |
 
@@ -81,20 +82,18 @@ def find_cases(histories: Histories, protocol: Protocol) -> Cases:
     user_E = np.repeat(np.arange(len(histories.offset_U1) - 1), np.diff(histories.offset_U1))
     is_counted_E = np.isin(histories.event_type_E, protocol.target_types)
     if protocol.name == "leave-one-out":
-        return _single_targets(histories, user_E, _last_of_user(histories, user_E, is_counted_E), protocol)
+        return _single_targets(histories, user_E, _last_of_user(user_E, is_counted_E), protocol)
     in_test_E = is_counted_E & (histories.day_E > protocol.last_known) & (histories.day_E <= protocol.last_test)
     if protocol.name == "time-next":
         return _single_targets(histories, user_E, np.flatnonzero(in_test_E), protocol)
     return _windows(histories, user_E, in_test_E, protocol)
 
 
-def _last_of_user(histories: Histories, user_E: Array, is_counted_E: Array) -> Array:
-    """Places of each user's last event that counts, where the user has enough events."""
+def _last_of_user(user_E: Array, is_counted_E: Array) -> Array:
+    """Places of each user's last event that counts, where the user has enough of them."""
     place_C = np.flatnonzero(is_counted_E)
-    user_C = user_E[place_C]
-    is_last_C = np.append(user_C[1:] != user_C[:-1], True) if len(place_C) else np.zeros(0, np.bool_)
-    is_long_U = np.diff(histories.offset_U1) >= MIN_EVENTS
-    place_B: Array = place_C[is_last_C & is_long_U[user_C]]
+    _, first_U, count_U = np.unique(user_E[place_C], return_index=True, return_counts=True)
+    place_B: Array = place_C[(first_U + count_U - 1)[count_U >= MIN_TARGETS]]
     return place_B
 
 

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Evaluation
 from nextaisle.contract.tokens import EVENT_TYPES
-from nextaisle.evaluation.cases import MIN_EVENTS, days_since_epoch, target_type_indices
+from nextaisle.evaluation.cases import MIN_TARGETS, days_since_epoch, target_type_indices
 
 # The order of a history: visits of different source sessions may overlap; without such they never do.
 _ORDER = ("event_time", "source_session_id", "position")
@@ -75,5 +75,5 @@ def _is_training(evaluation: Evaluation, as_of: date) -> Column:
     user = Window.partitionBy("user_id").rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
     is_target = F.col("event_type_index").isin(*target_type_indices(evaluation))
     last_target = F.max(F.when(is_target, F.col("place"))).over(user)
-    is_whole = (F.max("place").over(user) < MIN_EVENTS) | last_target.isNull()
+    is_whole = F.count(F.when(is_target, True)).over(user) < MIN_TARGETS
     return is_whole | (F.col("place") < last_target)
