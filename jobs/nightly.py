@@ -5,30 +5,28 @@ Without --date: everything in the logs that no finished night has built, up to t
 
 from datetime import date
 
-from jobs import (
-    build_examples,
-    build_sequences,
-    build_sessions,
-    clean_events,
-    evaluate_model,
-    fetch_demo_logs,
-    score_users,
-    train_model,
-)
+from jobs.build_examples import JOB as BUILD_EXAMPLES
+from jobs.build_sequences import JOB as BUILD_SEQUENCES
+from jobs.build_sessions import JOB as BUILD_SESSIONS
+from jobs.clean_events import JOB as CLEAN_EVENTS
+from jobs.evaluate_model import JOB as EVALUATE_MODEL
+from jobs.fetch_demo_logs import JOB as FETCH_DEMO_LOGS
+from jobs.score_users import JOB as SCORE_USERS
+from jobs.train_model import JOB as TRAIN_MODEL
 from nextaisle.contract.errors import StepError
 from nextaisle.events import days_in_logs, unread_days
 from nextaisle.job import Job, Night, Outcome, Result, execute, main
 from nextaisle.nights import days_to_build, last_built_day
 from nextaisle.summary import show_summary
 
-DAYS = (clean_events.JOB, build_sessions.JOB, build_sequences.JOB)
-LAST_DAY = (build_examples.JOB, train_model.JOB, evaluate_model.JOB, score_users.JOB)
+DAYS = (CLEAN_EVENTS, BUILD_SESSIONS, BUILD_SEQUENCES)
+LAST_DAY = (BUILD_EXAMPLES, TRAIN_MODEL, EVALUATE_MODEL, SCORE_USERS)
 
 
 def run(night: Night) -> Result:
     outcomes = []
     if night.settings.demo.is_source:
-        outcomes.append(_step(fetch_demo_logs.JOB, night, night.first, night.last))
+        outcomes.append(_step(FETCH_DEMO_LOGS, night, night.first, night.last))
     first, last = days_of(night)
     outcomes += [_step(job, night, first, last) for job in DAYS]
     last = last or last_built_day(night.store.fresh())

@@ -13,7 +13,7 @@ def run(night: Night) -> Result:
     data = read_training_data(night.store, night.settings, night.last)
     tags = {"first_date": str(night.first or ""), "last_date": str(night.last or "")}
     trained = train_run(night.settings, data, tags)
-    return Result(trained.rows, trained.run_id)
+    return Result(trained.rows, trained.run_id, (data.as_of, data.as_of))
 
 
 JOB = Job(

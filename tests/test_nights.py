@@ -15,7 +15,7 @@ def day(number: int) -> date:
 
 def finish_night(spark: SparkSession, store: Store, first: int, last: int, outcome: str = "done") -> None:
     row = Row(
-        run_id=f"{first}-{last}", job="nightly", first_date=day(first), last_date=day(last), job_key="",
+        run_id=f"{first}-{last}", job="nightly", first_date=day(first), last_date=day(last), job_key="", rules_key="",
         outcome=outcome, reason=None, versions_read={}, versions_written={}, rows={}, bytes_written=0,
         tracking_run_id=None, started_time=datetime(2024, 2, last, tzinfo=UTC), seconds=1.0,
     )  # fmt: skip

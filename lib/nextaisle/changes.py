@@ -16,7 +16,8 @@ EVERYTHING: Final = date(1600, 1, 1)
 def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> date:
     """The earliest day of `source` that was committed since `job` last read it, or the night's first day, if earlier.
 
-    EVERYTHING where no day was asked for, where nothing was built yet, or where Delta no longer knows what changed.
+    EVERYTHING where no day was asked for, where nothing was built yet, where the configuration of the job has changed
+    (half a table by the old rule would be neither), or where Delta no longer knows what changed.
     A run that was killed leaves no trace in job_runs, so the next one does its days again.
 
     | night  | source changed since on | answer     |
@@ -30,8 +31,8 @@ def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> 
         return EVERYTHING
     runs = night.store.fresh().read(JOB_RUNS).where((F.col("job") == job) & (F.col("outcome") == "done"))
     read = F.col("versions_read")[source.name].alias("version")
-    last = runs.where(read.isNotNull()).orderBy(F.desc("started_time"), "run_id").select(read).first()
-    if last is None:
+    last = runs.where(read.isNotNull()).orderBy(F.desc("started_time"), "run_id").select(read, "rules_key").first()
+    if last is None or last["rules_key"] != night.rules_key:
         return EVERYTHING
     changed = night.store.first_changed_day(source, last["version"])
     return max(EVERYTHING, min(night.first, changed or night.first))

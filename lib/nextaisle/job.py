@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
@@ -43,6 +44,7 @@ class Night:
     store: Store
     first: date | None
     last: date | None
+    rules_key: str = ""  # a hash of the sections of the configuration that the job names
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class Outcome:
 
 
 def main(job: Job) -> None:
-    """The command line of a file in jobs/; ends the process with the exit code of ARCHITECTURE's table."""
+    """The command line of a file in jobs/; ends the process with the exit code that contract/errors.py gives."""
     if "NEXTAISLE_TERMINAL" in os.environ:  # spark-submit's driver has but a pipe, which shows no progress bar
         os.dup2(os.open(os.environ["NEXTAISLE_TERMINAL"], os.O_WRONLY | os.O_NOCTTY), sys.stderr.fileno())
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -119,7 +121,7 @@ def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
 def execute(job: Job, settings: Settings, spark: SparkSession, first: date | None, last: date | None) -> Outcome:
     """Runs `job`, unless nothing that it depends on has changed; never raises. Writes one row of job_runs."""
     started, clock, run_id = datetime.now(UTC), time.monotonic(), uuid.uuid4().hex
-    night = Night(settings, spark, Store(spark, settings.store), first, last)
+    night = Night(settings, spark, Store(spark, settings.store), first, last, _hash(_rules(job, settings)))
     key = ""
     log.info("%s: days %s to %s, configuration %s", job.name, first, last, json.dumps(settings.flat(), default=str))
     try:
@@ -130,11 +132,11 @@ def execute(job: Job, settings: Settings, spark: SparkSession, first: date | Non
         outcome = _succeeded(job, night, result, word, run_id, time.monotonic() - clock)
     except NextaisleError as error:
         log.error("%s: %s", job.name, error)
-        outcome = _failed(job, night.last, str(error), error.exit_code, run_id, time.monotonic() - clock)
+        outcome = _failed(job, night, str(error), error.exit_code, run_id, time.monotonic() - clock)
     except Exception as error:
         log.error("%s: %s", job.name, traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
-        outcome = _failed(job, night.last, reason, UNEXPECTED, run_id, time.monotonic() - clock)
+        outcome = _failed(job, night, reason, UNEXPECTED, run_id, time.monotonic() - clock)
     log.info("%s: %s in %.1f s %s", job.name, outcome.outcome, outcome.seconds, outcome.rows or "")
     _record(night, outcome, key, started)
     return outcome
@@ -166,10 +168,18 @@ def _job_key(job: Job, night: Night) -> str:
         "job": job.name,
         "days": [str(night.first), str(night.last)],
         "versions": versions,
-        "settings": {name: getattr(night.settings, name).model_dump(mode="json") for name in job.sections},
+        "settings": _rules(job, night.settings),
         "inputs": job.inputs(night) if job.inputs else "",
         "code": code_hash(),
     }
+    return _hash(parts)
+
+
+def _rules(job: Job, settings: Settings) -> dict[str, Any]:
+    return {name: getattr(settings, name).model_dump(mode="json") for name in job.sections}
+
+
+def _hash(parts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -197,6 +207,7 @@ def _record(night: Night, outcome: Outcome, key: str, started: datetime) -> None
     ledger = night.store.ledger
     row = Row(
         run_id=outcome.run_id, job=outcome.job, first_date=outcome.first, last_date=outcome.last, job_key=key,
+        rules_key=night.rules_key,
         outcome=outcome.outcome, reason=outcome.reason or None, versions_read=ledger.read,
         versions_written=outcome.versions, rows=outcome.rows, bytes_written=ledger.bytes_written,
         tracking_run_id=outcome.tracking_run_id or None, started_time=started, seconds=outcome.seconds,
@@ -217,9 +228,10 @@ def _succeeded(job: Job, night: Night, result: Result, word: str, run_id: str, s
     )  # fmt: skip
 
 
-def _failed(job: Job, last: date | None, reason: str, exit_code: int, run_id: str, seconds: float) -> Outcome:
-    shown = _shown(None, last)
-    return Outcome(job.name, shown, "failed", {}, round(seconds, 1), {}, run_id, "", reason, exit_code, None, last)
+def _failed(job: Job, night: Night | None, reason: str, exit_code: int, run_id: str, seconds: float) -> Outcome:
+    first, last = (night.first, night.last) if night else (None, None)
+    seconds = round(seconds, 1)
+    return Outcome(job.name, _shown(first, last), "failed", {}, seconds, {}, run_id, "", reason, exit_code, first, last)
 
 
 def _shown(first: date | None, last: date | None) -> str:

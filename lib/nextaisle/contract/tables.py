@@ -174,7 +174,7 @@ ITEMS: Final = Table(
 EXAMPLES: Final = Table(
     "examples",
     "One row per training window, encoded. Arrays have examples.length entries, filled on the right with 0. "
-    "Every event but a user's first is the target of exactly one window.",
+    "Every event that counts as a target, but a user's first, is the target of exactly one window.",
     (
         _column("example_id", "bigint", "64-bit hash of user, split and place of the last target"),
         _column("as_of_date", "date", "Day through which the histories reach"),
@@ -249,6 +249,7 @@ JOB_RUNS: Final = Table(
         _column("first_date", "date?", "First day asked for; null for everything"),
         _column("last_date", "date?", "Last day asked for"),
         _column("job_key", "string", "Hash of what the result depends on: code, configuration, inputs"),
+        _column("rules_key", "string", "Hash of the sections of the configuration that the job names"),
         _column("outcome", "string", "done, unchanged, or failed"),
         _column("reason", "string?", "Why it failed"),
         _column("versions_read", "map<string,bigint>", "Delta version of each table read"),

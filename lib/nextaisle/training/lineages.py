@@ -43,7 +43,7 @@ def training_key(settings: Settings, data: TrainingData) -> str:
         "examples": settings.examples.model_dump(mode="json"),
         "model": settings.model.model_dump(mode="json"),
         "training": settings.training.model_dump(mode="json", exclude=_NOT_PART_OF_THE_KEY),
-        "code": code_hash("model", "training", "feed"),
+        "code": code_hash("contract", "model", "training", "feed"),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
