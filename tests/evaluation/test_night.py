@@ -49,7 +49,8 @@ class Shop:
         self.tracker.register(run_id, "model")
         self.tracker.finish(run_id, "FINISHED")
         row = Row(
-            run_id=run_id, job="train_model", first_date=DAY, last_date=DAY, job_key="", outcome="done", reason=None,
+            run_id=run_id, job="train_model", first_date=DAY, last_date=DAY, job_key="", rules_key="",
+            outcome="done", reason=None,
             versions_read={}, versions_written={}, rows={}, bytes_written=0, tracking_run_id=run_id,
             started_time=datetime(2024, 2, 1, 1, minute, tzinfo=UTC), seconds=1.0,
         )  # fmt: skip
