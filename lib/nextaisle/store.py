@@ -55,14 +55,14 @@ class Store:
     """The tables under one folder, or in one database of a catalog."""
 
     def __init__(self, spark: SparkSession, settings: StoreSettings) -> None:
-        self._spark = spark
+        self.spark = spark
         self._root = absolute(settings.root).rstrip("/")
         self._database = settings.database
         self.ledger = Ledger()
 
     def fresh(self) -> "Store":
         """The same tables with nothing pinned and an empty ledger, for the next job."""
-        return Store(self._spark, StoreSettings(root=self._root, database=self._database))
+        return Store(self.spark, StoreSettings(root=self._root, database=self._database))
 
     def location(self, table: Table) -> str:
         """What a plain reader opens: a folder, or `database.table`."""
@@ -70,8 +70,8 @@ class Store:
 
     def exists(self, table: Table) -> bool:
         if self._database:
-            return bool(self._spark.catalog.tableExists(self.location(table)))
-        return DeltaTable.isDeltaTable(self._spark, self.location(table))
+            return bool(self.spark.catalog.tableExists(self.location(table)))
+        return DeltaTable.isDeltaTable(self.spark, self.location(table))
 
     def current_version(self, table: Table) -> int | None:
         """The latest version, pinned or not; None where the table is not there yet."""
@@ -84,7 +84,7 @@ class Store:
         if table.name not in self.ledger.read:
             version = self.current_version(table)
             if version is None:
-                return self._spark.createDataFrame([], table.schema)
+                return self.spark.createDataFrame([], table.schema)
             self.ledger.read[table.name] = version
         return self._at(table, self.ledger.read[table.name])
 
@@ -106,7 +106,7 @@ class Store:
         folder = self._delta(table).detail().select("location").collect()[0]["location"] + "/_delta_log"
         versions = range(since + 1, self.ledger.read[table.name] + 1)
         try:
-            commits = self._spark.read.schema(_COMMIT).json([f"{folder}/{version:020d}.json" for version in versions])
+            commits = self.spark.read.schema(_COMMIT).json([f"{folder}/{version:020d}.json" for version in versions])
         except AnalysisException as error:
             if error.getCondition() == "PATH_NOT_FOUND":
                 return date.min
@@ -171,16 +171,16 @@ class Store:
         return self._at(table, self.current_version(table) or 0)
 
     def _at(self, table: Table, version: int) -> DataFrame:
-        reader = self._spark.read.format("delta").option("versionAsOf", version)
+        reader = self.spark.read.format("delta").option("versionAsOf", version)
         return reader.table(self.location(table)) if self._database else reader.load(self.location(table))
 
     def _delta(self, table: Table) -> DeltaTable:
         if self._database:
-            return DeltaTable.forName(self._spark, self.location(table))
-        return DeltaTable.forPath(self._spark, self.location(table))
+            return DeltaTable.forName(self.spark, self.location(table))
+        return DeltaTable.forPath(self.spark, self.location(table))
 
     def _create(self, table: Table) -> None:
-        builder = DeltaTable.createIfNotExists(self._spark).comment(table.comment)
+        builder = DeltaTable.createIfNotExists(self.spark).comment(table.comment)
         builder = builder.tableName(self.location(table)) if self._database else builder.location(self.location(table))
         for column in table.columns:
             builder = builder.addColumn(column.name, column.type, nullable=column.is_nullable, comment=column.comment)
