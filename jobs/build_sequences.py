@@ -13,10 +13,10 @@ def run(night: Night) -> Result:
     first = first_day_to_build(night, JOB.name, SESSIONS, SEQUENCES)
     catalogue = read_catalogue(night.spark, settings.items)
     events = store.read(EVENTS).where(F.col("event_date") >= F.lit(first))
-    items = changed_items(events, catalogue, store.fresh().read(ITEMS), last_day_known(night))
+    items = changed_items(events, catalogue, store.read(ITEMS), last_day_known(night))
     store.merge(ITEMS, items)
-    earlier = store.fresh()
-    rows = rebuild_sequences(store.read(SESSIONS), earlier.read(SEQUENCES), earlier.read(ITEMS), first, settings)
+    known = store.fresh().read(ITEMS)
+    rows = rebuild_sequences(store.read(SESSIONS), store.read(SEQUENCES), known, first, settings)
     where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
     store.replace(SEQUENCES, rows, where)
     built = store.fresh()

@@ -11,7 +11,7 @@ from nextaisle.sessions import rebuild_sessions
 def run(night: Night) -> Result:
     store, settings = night.store, night.settings
     first = first_day_to_build(night, JOB.name, EVENTS, SESSIONS)
-    events, earlier = store.read(EVENTS), store.fresh().read(SESSIONS)
+    events, earlier = store.read(EVENTS), store.read(SESSIONS)
     rebuilt = rebuild_sessions(events, earlier, first, settings.sessions, settings.source.time_zone)
     store.replace(SESSIONS, rebuilt.rows, rebuilt.where)
     built = store.fresh().read(SESSIONS).where(rebuilt.where)

@@ -8,7 +8,7 @@ from nextaisle.job import Job, Night, Result, main
 
 def run(night: Night) -> Result:
     files = files_of(night.spark, night.settings.source, night.store, night.first, night.last)
-    with staged_batch(night.store, night.settings, files, night.last) as batch:
+    with staged_batch(night.store, night.settings, files, night.first, night.last) as batch:
         rows = counted(batch, night.settings.events)
         publish(night.store, batch)
     return Result({"files": len(files), **rows})

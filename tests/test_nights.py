@@ -33,6 +33,7 @@ def test_a_night_builds_the_days_that_no_finished_night_covers(spark: SparkSessi
     assert days_to_build(store.fresh(), logged, []) == (day(3), day(3))
     # A file of a finished day that changed since it was read.
     assert days_to_build(store.fresh(), logged, [day(2)]) == (day(2), day(3))
+    assert days_to_build(store.fresh(), logged[:2], [day(1)]) == (day(1), day(2))
 
 
 def test_a_repeated_night_has_the_days_of_the_newest_finished_night(spark: SparkSession, store: Store) -> None:

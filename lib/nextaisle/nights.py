@@ -22,13 +22,14 @@ def days_to_build(store: Store, logged: Iterable[date], unread: Iterable[date]) 
     | 1, 2, 3          | none            | 1, 2, 3         | 1, 3         |
     | 1, 2, 3          | 1 to 2          | 3               | 3, 3         |
     | 1, 2, 3          | 1 to 2, 3 to 3  | none            | 3, 3 (again) |
-    | 1, 2, 3          | 1 to 2, 3 to 3  | 2               | 2, 2         |
+    | 1, 2, 3          | 1 to 2, 3 to 3  | 2               | 2, 3         |
     """
     nights = _finished_nights(store)
     built = {day for first, last in nights for day in _days(first, last)}
     missing = sorted((set(logged) - built) | set(unread))
     if missing:
-        return missing[0], missing[-1]
+        # Through the newest day: what a mended old day changes, later days' lists depend on.
+        return missing[0], max(missing[-1], *(last for _, last in nights)) if nights else missing[-1]
     return nights[-1] if nights else (None, None)
 
 

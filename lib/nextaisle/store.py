@@ -15,7 +15,7 @@ from pathlib import Path
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
-from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
@@ -23,6 +23,7 @@ from nextaisle.config import Store as StoreSettings
 from nextaisle.config import absolute
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConflictError
+from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
 
 log = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ class Store:
         self._root = absolute(settings.root).rstrip("/")
         self._database = settings.database
         self.ledger = Ledger()
+        # What this store's rows were made from: another's commit in between must not be overwritten.
+        self._base: dict[str, int] = {}
 
     def fresh(self) -> "Store":
         """The same tables with nothing pinned and an empty ledger, for the next job."""
@@ -85,7 +88,7 @@ class Store:
             version = self.current_version(table)
             if version is None:
                 return self.spark.createDataFrame([], table.schema)
-            self.ledger.read[table.name] = version
+            self.ledger.read[table.name] = self._base[table.name] = version
         return self._at(table, self.ledger.read[table.name])
 
     def active_files(self, table: Table, where: str) -> list[ActiveFile]:
@@ -203,7 +206,7 @@ class Store:
         if commit is None:
             raise ConflictError(f"table {table.name} has no history after a commit; run the job again")
         metrics = commit["operationMetrics"] or {}
-        self.ledger.written[table.name] = int(commit["version"])
+        self.ledger.written[table.name] = self._base[table.name] = int(commit["version"])
         self.ledger.bytes_written += int(metrics.get("numOutputBytes", metrics.get("numTargetBytesAdded", 0)))
         log.info("committed version %s of %s", commit["version"], table.name)
 
@@ -214,9 +217,17 @@ class Store:
             with self._alone(table):
                 if not self.exists(table):
                     self._create(table)
+                self._check_base(table)
                 yield
         except DeltaConcurrentModificationException as error:
             raise ConflictError(f"another writer changed table {table.name} meanwhile; run the job again") from error
+
+    def _check_base(self, table: Table) -> None:
+        base = self._base.get(table.name)
+        if base is not None and self.current_version(table) != base:
+            raise ConflictError(
+                f"another job wrote table {table.name} since version {base} was read; run the job again"
+            )
 
     @contextmanager
     def _alone(self, table: Table) -> Iterator[None]:
@@ -243,9 +254,18 @@ def _changed_partitions(table: Table, before: DataFrame, after: DataFrame) -> li
 
 def _fingerprints(table: Table, rows: DataFrame, name: str) -> DataFrame:
     """Rows and the sum of their 64-bit hashes, per partition: equal for equal contents in any order."""
-    hashed = [F.map_entries(c.name).alias(c.name) if c.type.startswith("map") else F.col(c.name) for c in table.columns]
-    total = F.sum(F.xxhash64(*hashed).cast("decimal(38,0)"))
+    total = F.sum(F.xxhash64(*[part for column in table.columns for part in _hashable(column)]).cast("decimal(38,0)"))
     return rows.groupBy(*table.partition).agg(F.struct(F.count("*"), total).alias(name))
+
+
+def _hashable(column: TableColumn) -> list[Column]:
+    """What is hashed of a column. The hash passes over nulls, so where they stand is hashed beside the values."""
+    value = F.col(column.name)
+    if column.type.startswith("map"):
+        return [F.map_entries(value)]
+    if column.type.startswith("array"):
+        return [value, F.transform(value, lambda element: element.isNull())]
+    return [value, value.isNull()] if column.is_nullable else [value]
 
 
 def _literal(column: str, value: date | str) -> str:

@@ -150,12 +150,14 @@ def test_times_without_a_zone_are_the_shops_and_so_is_its_day(clean: Clean, rows
         record(item="a", time="2024-03-09 23:30:00"),
         record(item="b", time="2024-03-10T03:30:00Z"),
         record(item="c", time="2024-03-10 12:00:00"),
+        record(item="d", time="2024-03-10"),
     )  # fmt: skip
     clean("2024-03-10", source__time_zone="America/New_York")
     assert rows(EVENTS, "item_id", "event_date", "event_time") == [
         ("a", date(2024, 3, 9), datetime(2024, 3, 10, 4, 30)),
         ("b", date(2024, 3, 9), datetime(2024, 3, 10, 3, 30)),
         ("c", date(2024, 3, 10), datetime(2024, 3, 10, 16, 0)),
+        ("d", date(2024, 3, 10), datetime(2024, 3, 10, 5, 0)),
     ]
 
 
@@ -234,6 +236,27 @@ def test_csv_without_days_in_its_path_is_read_once(clean: Clean, rows: Rows, tmp
         ("purchase", Decimal("2.5500"), datetime(2011, 6, 1, 7, 26)),
         ("return", Decimal("2.5500"), datetime(2011, 6, 2, 7, 26)),
     ]
+
+
+def test_a_second_file_of_a_log_without_days_adds_to_the_first(clean: Clean, rows: Rows, tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    for item in ("a", "b"):
+        (tmp_path / "all" / f"{item}.json").write_text(record(item=item))
+        assert clean(None, source__path=f"{tmp_path}/all/*.json").reason == ""
+    assert rows(EVENTS, "item_id") == [("a",), ("b",)]
+
+
+def test_a_day_whose_file_is_gone_is_a_day_without_events(clean: Clean, rows: Rows, tmp_path: Path) -> None:
+    path = write_day(tmp_path, "2024-01-01", record())
+    clean()
+    path.unlink()
+    assert clean().rows["records"] == 0
+    assert rows(EVENTS, "event_id") == []
+
+
+def test_a_record_without_the_logs_id_gets_one(clean: Clean, rows: Rows, tmp_path: Path) -> None:
+    write_day(tmp_path, "2024-01-01", record(id="1"), record(id=""), record(item="b"))
+    assert clean(mapping={**COLUMNS, "event_id": "id"}).rows["accepted"] == 3
 
 
 def test_nested_json_in_milliseconds_needs_an_overlay_alone(clean: Clean, rows: Rows) -> None:

@@ -1,14 +1,14 @@
-"""A champion that likes items in the order of the alphabet's first five letters, backwards: e, d, c, b, a."""
+"""Six items, and a champion that likes the first five of them backwards: e, d, c, b, a."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from pathlib import Path
 
 import pytest
 import torch
 from pyspark.sql import DataFrame, SparkSession
 
-from nextaisle.config import Settings
+from nextaisle import config
+from nextaisle.config import Settings, Tracking
 from nextaisle.contract.tables import ITEMS, SEQUENCES, SESSIONS
 from nextaisle.contract.vocabulary import vocabulary_hash
 from nextaisle.model import ModelSpec, NextItemModel, save_model
@@ -29,13 +29,17 @@ def biased_model(vocabulary: str = "") -> NextItemModel:
     return model
 
 
-@pytest.fixture
-def items(spark: SparkSession) -> DataFrame:
+def vocabulary(spark: SparkSession) -> DataFrame:
     rows = [
         (name, index, DAY, name.upper(), None, None, None, None, None, None, DAY, DAY)
         for index, name in enumerate("abcdef", start=1)
     ]
     return spark.createDataFrame(rows, ITEMS.schema)
+
+
+@pytest.fixture
+def items(spark: SparkSession) -> DataFrame:
+    return vocabulary(spark)
 
 
 @pytest.fixture
@@ -73,14 +77,22 @@ def sessions(spark: SparkSession) -> MakeRows:
     return make
 
 
-@pytest.fixture
-def champion(settings: Settings, items: DataFrame, tmp_path: Path) -> str:
-    """Registers the biased model as champion; returns its version."""
-    save_model(biased_model(vocabulary_hash(items, KNOWN)), tmp_path / "model" / "serving")
-    tracker = Tracker(settings.tracking)
+@pytest.fixture(scope="session")
+def registry(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Tracking:
+    """A tracking database in which the biased model is champion, as version 1."""
+    folder = tmp_path_factory.mktemp("registry")
+    places = {"uri": f"sqlite:///{folder}/mlflow.db", "artifacts": f"{folder}/mlartifacts"}
+    tracking = config.load().tracking.model_copy(update=places)
+    save_model(biased_model(vocabulary_hash(vocabulary(spark), KNOWN)), folder / "model" / "serving")
+    tracker = Tracker(tracking)
     run_id = tracker.start("training", {})
-    tracker.log_folder(run_id, tmp_path / "model", "model")
+    tracker.log_folder(run_id, folder / "model", "model")
     tracker.finish(run_id, "FINISHED")
-    version = tracker.register(run_id, "model")
-    tracker.promote(version)
-    return version
+    tracker.promote(tracker.register(run_id, "model"))
+    return tracking
+
+
+@pytest.fixture
+def trained(settings: Settings, registry: Tracking) -> Settings:
+    """The defaults, with a champion."""
+    return settings.model_copy(update={"tracking": registry})

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from nextaisle.config import Events
 from nextaisle.contract import reasons
 from nextaisle.events.mapping import INGEST_DATE, MAPPED, REASON
-from nextaisle.events.records import PATH
+from nextaisle.events.records import PATH, RECORD
 
 OUTCOME: Final = "outcome"
 ACCEPTED: Final = "accepted"
@@ -25,11 +25,10 @@ def with_event_id(events: DataFrame, rules: Events, has_ids: bool) -> DataFrame:
     the second bottle of milk on a receipt stays, the same receipt delivered again tomorrow does not. "drop" gives
     all of them one id, so that one stays.
     """
-    if has_ids:
-        return events
     fields = [F.coalesce(F.col(name).cast("string"), F.lit("\u0000")) for name in MAPPED if name != "event_id"]
-    hashed = events.withColumn("event_id", F.md5(F.concat_ws("\u001f", *fields)))
-    if rules.identical_records == "drop":
+    # A log with ids may lack one here and there.
+    hashed = events.withColumn("event_id", F.coalesce("event_id", F.md5(F.concat_ws("\u001f", *fields))))
+    if has_ids or rules.identical_records == "drop":
         return hashed
     same = Window.partitionBy("event_id", INGEST_DATE).orderBy(PATH)
     ordinal = F.row_number().over(same)
@@ -43,7 +42,7 @@ def with_outcome(events: DataFrame, history: DataFrame | None, rules: Events) ->
 
     `history` holds event_id, event_date and ingest_date of what is stored already from other days of the logs.
     """
-    same = Window.partitionBy("event_id", "event_date", F.col(REASON).isNull()).orderBy(INGEST_DATE, PATH)
+    same = Window.partitionBy("event_id", "event_date", F.col(REASON).isNull()).orderBy(INGEST_DATE, PATH, RECORD)
     repeated = F.row_number().over(same) > 1
     if history is not None:
         stored = history.groupBy("event_id", "event_date").agg(F.min(INGEST_DATE).alias("stored_date"))

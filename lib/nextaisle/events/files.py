@@ -19,6 +19,7 @@ from nextaisle.contract.tables import SOURCE_FILES
 from nextaisle.store import Store
 
 DATE: str = "{date}"
+_DAY = r"(\d{4}-\d{2}-\d{2})"
 _ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 
 
@@ -78,13 +79,9 @@ def files_of(
     """
     files = list_files(spark, source, first, last)
     if DATE in source.path:
-        if (
-            first
-            and first == last
-            and not files
-            and not _has_folder(spark, absolute(source.path).replace(DATE, str(first)))
-        ):
-            raise InputError(f"{absolute(source.path).replace(DATE, str(first))}: not there; no logs for {first} yet?")
+        place = absolute(source.path).replace(DATE, str(first))
+        if first and first == last and not files and not _is_empty_day(spark, source, place):
+            raise InputError(f"{place}: not there; no logs for {first} yet?")
         return files
     read = _read_files(store)
     return [file for file in files if read.get(file.identity, last) == last]
@@ -125,18 +122,19 @@ def _listed(spark: SparkSession, place: str, pattern: str) -> list[SourceFile]:
 
 
 def _day_in(pattern: str) -> Callable[[str], date | None]:
-    """Reads the day out of a path: the first one in the part of the path where {date} stands."""
+    """Reads the day out of a path, from where {date} stands in the pattern.
+
+    A pattern with braces or brackets is not followed; then the first day in the path counts.
+    """
     if DATE not in pattern:
         return lambda _: None
-    depth = -1 - pattern.rsplit(DATE, 1)[1].count("/")
+    wild = re.escape(pattern).replace(re.escape(DATE), _DAY).replace(r"\*", "[^/]*").replace(r"\?", "[^/]")
+    # A folder that matched has its files behind the pattern; a scheme may stand before it.
+    place = re.compile(rf"{wild}(?:/[^/]*)?$")
 
     def day(path: str) -> date | None:
-        # A folder that matched adds its files' names behind the pattern's last part.
-        for part in (path.split("/")[depth], *path.split("/")[::-1]):
-            found = re.search(r"\d{4}-\d{2}-\d{2}", part)
-            if found:
-                return _real_day(found.group())
-        return None
+        found = place.search(path) or re.search(_DAY, path)
+        return _real_day(found.group(1)) if found else None
 
     return day
 
@@ -152,6 +150,11 @@ def _glob(spark: SparkSession, pattern: str) -> list[Any]:
     jvm: Any = spark._jvm
     path = jvm.org.apache.hadoop.fs.Path(pattern)
     return list(path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path) or [])
+
+
+def _is_empty_day(spark: SparkSession, source: Source, place: str) -> bool:
+    """Whether the day has a folder with nothing in it; a day in the name of a file is there with its file, or not."""
+    return DATE in source.path.rpartition("/")[0] and _has_folder(spark, place)
 
 
 def _has_folder(spark: SparkSession, pattern: str) -> bool:

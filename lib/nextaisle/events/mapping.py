@@ -6,7 +6,18 @@ from typing import Final
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import DataType, DateType, NumericType, StringType, TimestampNTZType, TimestampType
+from pyspark.sql.types import (
+    BinaryType,
+    BooleanType,
+    DataType,
+    DateType,
+    NumericType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampNTZType,
+    TimestampType,
+)
 
 from nextaisle.config import Events, Source
 from nextaisle.contract import reasons
@@ -22,7 +33,8 @@ _REQUIRED = ("user_id", "event_type", "event_time")
 _TABLE_NAMES = {"session_id": "source_session_id"}
 # What the mapping fills; the rest of the table is derived.
 MAPPED: Final = tuple(name for name in EVENTS.names if name not in ("event_date", INGEST_DATE))
-_ENDS_WITH_ZONE = r"(Z|z|[+-]\d{2}(:?\d{2})?|UTC|GMT)$"
+# Behind a time of day only: a date ends with -10 too.
+_ENDS_WITH_ZONE = r":\d{2}([.]\d+)?\s*(Z|z|UTC|GMT|[+-]\d{1,2}(:?\d{2})?|[A-Za-z]+/[A-Za-z_/]+)$"
 
 
 def map_records(records: DataFrame, source: Source) -> DataFrame:
@@ -45,6 +57,13 @@ def map_records(records: DataFrame, source: Source) -> DataFrame:
         column = F.lit(None).cast(types[name]) if text is None else _mapped(records, source, name, text, types[name])
         columns.append(column.alias(name))
     return records.select(*columns, PATH, RECORD, IS_UNREADABLE)
+
+
+def mapped_schema() -> StructType:
+    """What `map_records` gives, for a day without a file."""
+    mapped = [StructField(field.name, field.dataType) for field in EVENTS.schema if field.name in MAPPED]
+    ours = ((PATH, StringType()), (RECORD, BinaryType()), (IS_UNREADABLE, BooleanType()))
+    return StructType([*mapped, *(StructField(name, kind) for name, kind in ours)])
 
 
 def _mapped(records: DataFrame, source: Source, name: str, text: str, wanted: DataType) -> Column:

@@ -16,8 +16,15 @@ from nextaisle.config import Events, Settings
 from nextaisle.contract.errors import GateError, InputError, NextaisleError
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES, Table
 from nextaisle.events.cleaning import ACCEPTED, DUPLICATE, OUTCOME, with_cap, with_event_id, with_outcome
-from nextaisle.events.files import SourceFile
-from nextaisle.events.mapping import INGEST_DATE, last_plausible_day, map_records, with_event_date, with_reason
+from nextaisle.events.files import SourceFile, files_of
+from nextaisle.events.mapping import (
+    INGEST_DATE,
+    last_plausible_day,
+    map_records,
+    mapped_schema,
+    with_event_date,
+    with_reason,
+)
 from nextaisle.events.records import PATH, RECORD, read_records
 from nextaisle.store import Store
 
@@ -38,21 +45,27 @@ class Batch:
 
 
 @contextmanager
-def staged_batch(store: Store, settings: Settings, files: Sequence[SourceFile], day: date | None) -> Iterator[Batch]:
-    """Reads and judges the files; `day` is that of files whose paths name none.
+def staged_batch(
+    store: Store, settings: Settings, files: Sequence[SourceFile], first: date | None, last: date | None
+) -> Iterator[Batch]:
+    """Reads and judges the files of a night; `last` is the day of files whose paths name none.
 
     Raises:
         InputError: a file cannot be read to its end.
     """
     with _naming_unreadable_files():
         mapped = _mapped(store.spark, settings, files)
-        day = day or last_plausible_day(mapped, settings.events)
-        listed = _listed(store.spark, files, day)
+        if last is None and files and files[0].day is None:
+            last = first = last_plausible_day(mapped, settings.events)
+            # Other files may have been read for that day before; the day is replaced as a whole.
+            files = files_of(store.spark, settings.source, store, first, last)
+            mapped = _mapped(store.spark, settings, files)
+        listed = _listed(store.spark, files, last)
         staged = _judged(store, settings, _dated(mapped, listed), listed).persist(StorageLevel.DISK_ONLY)
         try:
-            capped = with_cap(staged, settings.events)
-            days = [row[0] for row in listed.select(INGEST_DATE).distinct().orderBy(INGEST_DATE).collect()]
-            yield Batch(capped, listed, tuple(days))
+            # A day that was asked for and has no file any more is a day without events.
+            days = {file.day or last for file in files} | ({last} if first == last else set())
+            yield Batch(with_cap(staged, settings.events), listed, tuple(sorted(day for day in days if day)))
         finally:
             staged.unpersist()
 
@@ -90,6 +103,8 @@ def publish(store: Store, batch: Batch) -> None:
 
 def _mapped(spark: SparkSession, settings: Settings, files: Sequence[SourceFile]) -> DataFrame:
     source = settings.source
+    if not files:
+        return with_event_date(spark.createDataFrame([], mapped_schema()), source.time_zone)
     return with_event_date(map_records(read_records(spark, source, files), source), source.time_zone)
 
 
@@ -130,15 +145,15 @@ def _publish_events(store: Store, batch: Batch) -> None:
     """The days that the batch touches, now or when it was read before, hold their other events and the batch's."""
     new = batch.records.where(F.col(OUTCOME) == ACCEPTED).select(EVENTS.names)
     stored = store.read(EVENTS)
-    days = F.broadcast(batch.files.select(INGEST_DATE).distinct())
-    touched_before = stored.join(days, INGEST_DATE, "left_semi")
+    is_of_batch = F.col(INGEST_DATE).isin(*batch.days)
+    touched_before = stored.where(is_of_batch)
     now_or_before = new.select("event_date").unionAll(touched_before.select("event_date"))
     counts = {row["event_date"]: row["count"] for row in now_or_before.groupBy("event_date").count().collect()}
     if not counts:
         return
     touched = sorted(counts)
     is_touched = F.col("event_date").isin(touched)
-    others = stored.where(is_touched).join(days, INGEST_DATE, "left_anti")
+    others = stored.where(is_touched & ~is_of_batch)
     # An event that arrived again today, earlier than the day that keeps it now, moves to today.
     others = others.join(new.select(*EVENTS.key), list(EVENTS.key), "left_anti").select(EVENTS.names)
     literals = ", ".join(f"DATE'{day:%Y-%m-%d}'" for day in touched)
@@ -167,9 +182,8 @@ def _rejected(batch: Batch) -> DataFrame:
 
 def _kept(store: Store, table: Table, batch: Batch, rows: DataFrame) -> DataFrame:
     """`rows`, and what the table holds of days that lie between the batch's without being its own."""
-    days = F.broadcast(batch.files.select(INGEST_DATE).distinct())
     between = store.read(table).where(F.col(INGEST_DATE).between(F.lit(batch.days[0]), F.lit(batch.days[-1])))
-    return between.join(days, INGEST_DATE, "left_anti").select(table.names).unionByName(rows)
+    return between.where(~F.col(INGEST_DATE).isin(*batch.days)).select(table.names).unionByName(rows)
 
 
 def _files(batch: Batch) -> DataFrame:
