@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
+from importlib.resources import files
 from pathlib import Path
 
 import duckdb
@@ -89,6 +90,8 @@ def test_the_same_night_again_changes_no_table(nights: list[Outcome], spark: Spa
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_plain_readers_open_every_table_and_find_its_comments(name: str, at_home: Path) -> None:
     path = f"var/tables/{name}"
+    extension = files("duckdb_extension_delta") / f"extensions/v{duckdb.__version__}/delta.duckdb_extension"
+    duckdb.load_extension(str(extension))
     table = DeltaTable(path)
     count = len(pl.read_delta(path))
     found = duckdb.sql(f"select count(*) from delta_scan('{path}')").fetchone()

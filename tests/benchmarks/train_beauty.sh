@@ -8,7 +8,13 @@ for job in clean_events build_sessions build_sequences build_examples train_mode
   ./spark-submit.sh "$job" --conf tests/benchmarks/beauty.toml --date 2014-01-01 "$@"
 done
 .venv/bin/python - <<'PYTHON'
+from importlib.resources import files
+
 import duckdb
+
+duckdb.load_extension(
+    str(files("duckdb_extension_delta") / f"extensions/v{duckdb.__version__}/delta.duckdb_extension")
+)
 
 print(duckdb.sql(
     "select model, metric, round(value, 4) as value, round(low, 4) as low, round(high, 4) as high, cases "

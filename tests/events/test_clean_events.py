@@ -229,6 +229,11 @@ def test_csv_without_days_in_its_path_is_read_once(clean: Clean, rows: Rows, tmp
     first = "CustomerID,StockCode,Quantity,InvoiceDate,UnitPrice\n17850,85123A,6,2011-06-01 08:26:00,2.55\n"
     (tmp_path / "shop" / "1.csv").write_text(first + ",71053,6,2011-06-01 08:26:00,3.39\n")
     assert clean(None, overlay=overlay).rows["rejected_missing_user"] == 1
+    swapped = "StockCode,CustomerID,Quantity,InvoiceDate,UnitPrice\n85123A,17850,6,2011-06-01 08:26:00,2.55\n"
+    (tmp_path / "shop" / "swapped.csv").write_text(swapped)
+    refused = clean("2011-06-01", overlay=overlay)
+    assert (refused.exit_code, "another header" in refused.reason) == (3, True)
+    (tmp_path / "shop" / "swapped.csv").unlink()
     (tmp_path / "shop" / "2.csv").write_text(first.replace(",6,", ",-1,").replace("06-01", "06-02"))
     outcome = clean("2011-06-02", overlay=overlay)
     assert (outcome.rows["records"], outcome.rows["accepted"]) == (1, 1)

@@ -30,6 +30,7 @@ from nextaisle.store import Store
 
 # What Spark says of a file that ends too soon or is not what its name promises.
 _UNREADABLE_FILE = ("FAILED_READ_FILE", "EOFException", "ZipException", "incorrect header check", "FILE_NOT_EXIST")
+_OTHER_HEADER = "CSV header does not conform to the schema"
 
 # A day with more is kept in several files, a hash bucket of users each: about 64 MB.
 _EVENTS_PER_FILE = 2_000_000
@@ -211,6 +212,11 @@ def _naming_unreadable_files() -> Iterator[None]:
         raise
     except (Py4JError, PySparkException) as error:
         text = str(error)
+        if _OTHER_HEADER in text:
+            raise InputError(
+                "a CSV file has another header than the first: give source.schema, or bring files of one header at a "
+                f"time. Nothing was published. {text[text.index(_OTHER_HEADER) :][:500]}"
+            ) from error
         if not any(sign in text for sign in _UNREADABLE_FILE):
             raise
         named = re.search(r"(?:file|hdfs|s3a?|abfss?|gs):/[^\s,;'\"]+", text)

@@ -76,6 +76,8 @@ def _rows(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
         # The header, or the number of fields, of the first file: everything is text until it is mapped.
         ddl = source.ddl or reader.load(paths).schema.toDDL()
         reader = reader.option("columnNameOfCorruptRecord", _CORRUPT).schema(f"{ddl}, {_CORRUPT} string")
+        # A file whose header has another order must not have its columns swapped in silence.
+        reader = reader.option("enforceSchema", source.options.get("enforceSchema", "false"))
     elif source.ddl:
         reader = reader.schema(source.ddl)
     rows = reader.load(paths)
