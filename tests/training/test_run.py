@@ -98,8 +98,9 @@ def test_a_night_is_trained_once_and_told_to_mlflow(data: TrainingData, small: S
     assert judged.spec == serving.spec == data.spec
     # From scratch and on more rows: not the same weights.
     assert not np.array_equal(judged.item.weight.detach(), serving.item.weight.detach())
-    version = tracker.version_of(first.run_id)
-    assert version is not None and version.version == "1"
+    tracker.promote("1")
+    champion = tracker.champion()
+    assert champion is not None and champion.run_id == first.run_id
     weights = Path(small.training.checkpoints) / key / "evaluated" / "weights.safetensors"
     before = weights.stat().st_mtime_ns
     assert train_run(small, data, {}) == first
