@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Beauty from the log to test NDCG@10, the whole catalogue ranked: ./tests/benchmarks/train_beauty.sh [--set key=value]...
-# The figures to meet stand beside it in README, "Decisions". Prints the table evaluations at its end.
+# Prints the table evaluations at its end.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [[ -f ../shared/data/beauty.txt ]] || { echo "skipped: ../shared/data/beauty.txt is not here" >&2; exit 3; }
