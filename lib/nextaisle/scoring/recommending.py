@@ -36,9 +36,10 @@ def recommend(
     """
     spark = histories.sparkSession
     # A fixed number of partitions: adaptive execution would join small ones, though each takes long to compute, and
-    # the same users stand in the same batches whenever the job is repeated.
+    # the same users stand in the same batches whenever the job is repeated. By a hash, since Spark takes a repartition
+    # by the column itself for the shuffle before it, and leaves it out.
     partitions = int(spark.conf.get("spark.sql.shuffle.partitions") or 1)
-    by_user = histories.repartition(partitions, "user_id").sortWithinPartitions("user_id")
+    by_user = histories.repartition(partitions, F.xxhash64("user_id")).sortWithinPartitions("user_id")
     columns = by_user.select("user_id", "item_indices", "event_types", "is_session_start", "earlier_indices")
     scored = columns.mapInArrow(_scorer(histories, catalogue, champion, scoring), _SCHEMA)
     strangers = listed_users.join(histories.select("user_id"), "user_id", "left_anti")
