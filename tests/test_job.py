@@ -60,6 +60,26 @@ def test_a_failed_job_says_why_and_is_recorded(
     assert reason in recorded[0].reason
 
 
+@pytest.mark.parametrize(("conflicts", "exit_code", "reads"), [(1, 0, [1, 2]), (9, 5, [1, 2, 3])])
+def test_a_job_that_was_overtaken_starts_again_from_the_read(
+    conflicts: int, exit_code: int, reads: list[int], spark: SparkSession, settings: Settings, store: Store
+) -> None:
+    seen: list[int] = []
+
+    def overtaken(night: Night) -> Result:
+        write_one(night)
+        seen.append(night.store.read(SEQUENCES).count())
+        if len(seen) <= conflicts:
+            rows = [(f"v{len(seen)}", DAY, 1, ["a"], [1], ["view"], [datetime(2024, 1, 1, tzinfo=UTC)], [None], [True])]
+            store.fresh().merge(SEQUENCES, spark.createDataFrame(rows, SEQUENCES.schema))
+        night.store.replace_days(SEQUENCES, night.store.read(SEQUENCES).where("false"), DAY, DAY)
+        return Result()
+
+    outcome = execute(Job(name="overtaken", run=overtaken, writes=(SEQUENCES,)), settings, spark, DAY, DAY)
+    assert (outcome.exit_code, seen) == (exit_code, reads), outcome.reason
+    assert store.fresh().read(JOB_RUNS).count() == 1
+
+
 @pytest.mark.parametrize(
     "words",
     [["--date", "31.12.2017"], ["--from", "2017-12-31"], ["--from", "2017-12-31", "--to", "2017-12-01"],

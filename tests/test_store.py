@@ -1,7 +1,9 @@
 from datetime import UTC, date, datetime
 
+import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from nextaisle.contract.errors import ConflictError
 from nextaisle.contract.tables import SEQUENCES
 from nextaisle.store import Store
 
@@ -52,3 +54,21 @@ def test_active_files_leave_out_what_was_replaced(spark: SparkSession, store: St
         store.replace_days(SEQUENCES, sequences(spark, 1, item=item), date(2024, 1, 1), date(2024, 1, 1))
     files = store.fresh().active_files(SEQUENCES, "as_of_date = DATE'2024-01-01'")
     assert [file.row_count for file in files] == [1]
+
+
+def test_rows_made_of_what_another_has_since_replaced_are_refused(spark: SparkSession, store: Store) -> None:
+    store.merge(SEQUENCES, sequences(spark, 1))
+    slow = store.fresh()
+    rows = slow.read(SEQUENCES)
+    store.fresh().merge(SEQUENCES, sequences(spark, 2))
+    with pytest.raises(ConflictError, match="since version"):
+        slow.replace_days(SEQUENCES, rows, date(2024, 1, 1), date(2024, 1, 2))
+    assert days_of(store) == [1, 2]
+
+
+def test_rows_with_ids_of_their_own_are_added_whatever_others_wrote(spark: SparkSession, store: Store) -> None:
+    store.append(SEQUENCES, sequences(spark, 1))
+    store.read(SEQUENCES)
+    store.fresh().append(SEQUENCES, sequences(spark, 2))
+    store.append(SEQUENCES, sequences(spark, 3))
+    assert days_of(store) == [1, 2, 3]

@@ -118,6 +118,7 @@ class Model(Section):
     blocks: Positive
     heads: Positive
     dropout: Share
+    span: NotNegative
     has_pointer: bool
     inputs: tuple[Literal["event_type", "session_end", "department", "category", "brand", "product_type", "price"], ...]
 
@@ -134,6 +135,7 @@ class Training(Section):
     loss: Literal["sampled_softmax", "cross_entropy"]
     negatives: Positive
     negative_sampling: Literal["uniform", "popularity", "mixed"]
+    session_share: Share
     batch_positions: Positive
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
@@ -172,6 +174,11 @@ class Evaluation(Section):
     def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
         _only(dict.fromkeys(types, ""), EVENT_TYPES)
         return types
+
+    @property
+    def asks_for_window(self) -> bool:
+        """Whether a list is judged by all that follows in the next days, not by the next event alone."""
+        return self.protocol == "time" and self.targets == "window"
 
     def cuts(self, as_of: date) -> Cuts:
         """The time split for a night: window_days of test before `as_of` ends, window_days of validation before them.
@@ -242,6 +249,15 @@ class Settings(Section):
     synthetic: Synthetic
     store: Store
     tracking: Tracking
+
+    @model_validator(mode="after")
+    def _span_holds_every_target(self) -> Self:
+        if 0 < self.model.span < self.examples.stride:
+            raise ValueError(
+                f"model.span is {self.model.span}, expected at least examples.stride, {self.examples.stride}: a target "
+                "is foreseen from an input that the encoder sees"
+            )
+        return self
 
     def flat(self) -> dict[str, Any]:
         """`{"sessions.gap_minutes": 30, ...}`: every leaf under its dotted name."""

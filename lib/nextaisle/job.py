@@ -26,13 +26,15 @@ from pyspark.sql import functions as F
 
 from nextaisle import config
 from nextaisle.config import Settings
-from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, NextaisleError
+from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, ConflictError, NextaisleError
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
 from nextaisle.spark import create_session, write_text
 from nextaisle.store import Store
 
 log = logging.getLogger("nextaisle")
 Day = date  # under another name: Outcome has a field called date
+# How often a job reads again where another writer was faster, before an orchestrator has to know.
+_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -119,27 +121,39 @@ def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
 
 
 def execute(job: Job, settings: Settings, spark: SparkSession, first: date | None, last: date | None) -> Outcome:
-    """Runs `job`, unless nothing that it depends on has changed; never raises. Writes one row of job_runs."""
+    """Runs `job`, unless nothing that it depends on has changed; never raises. Writes one row of job_runs.
+
+    Where another writer was faster, it starts again from the read: what it made of old rows must not be published.
+    """
     started, clock, run_id = datetime.now(UTC), time.monotonic(), uuid.uuid4().hex
-    night = Night(settings, spark, Store(spark, settings.store), first, last, _hash(_rules(job, settings)))
-    key = ""
     log.info("%s: days %s to %s, configuration %s", job.name, first, last, json.dumps(settings.flat(), default=str))
+    for tries_left in reversed(range(_TRIES)):
+        night = Night(settings, spark, Store(spark, settings.store), first, last, _hash(_rules(job, settings)))
+        outcome, key = _attempt(job, night, run_id, clock)
+        if outcome.exit_code != ConflictError.exit_code or not tries_left:
+            break
+        log.warning("%s: %s; reading again, %d tries left", job.name, outcome.reason, tries_left)
+    log.info("%s: %s in %.1f s %s", job.name, outcome.outcome, outcome.seconds, outcome.rows or "")
+    _record(night, outcome, key, started)
+    return outcome
+
+
+def _attempt(job: Job, night: Night, run_id: str, clock: float) -> tuple[Outcome, str]:
+    """The outcome of one try, and the job's key."""
+    key = ""
     try:
         key = _job_key(job, night)
         earlier = _earlier_result(job, key, night)
         result = earlier or job.run(night)
         word = "unchanged" if earlier else "done"
-        outcome = _succeeded(job, night, result, word, run_id, time.monotonic() - clock)
+        return _succeeded(job, night, result, word, run_id, time.monotonic() - clock), key
     except NextaisleError as error:
         log.error("%s: %s", job.name, error)
-        outcome = _failed(job, night, str(error), error.exit_code, run_id, time.monotonic() - clock)
+        return _failed(job, night, str(error), error.exit_code, run_id, time.monotonic() - clock), key
     except Exception as error:
         log.error("%s: %s", job.name, traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
-        outcome = _failed(job, night, reason, UNEXPECTED, run_id, time.monotonic() - clock)
-    log.info("%s: %s in %.1f s %s", job.name, outcome.outcome, outcome.seconds, outcome.rows or "")
-    _record(night, outcome, key, started)
-    return outcome
+        return _failed(job, night, reason, UNEXPECTED, run_id, time.monotonic() - clock), key
 
 
 def code_hash(*packages: str) -> str:

@@ -49,6 +49,24 @@ def write_text(spark: SparkSession, uri: str, text: str) -> None:
 
 
 @contextmanager
+def mapping_rules(spark: SparkSession, time_zone: str = "UTC") -> Iterator[None]:
+    """How an overlay's expressions are understood: what cannot be cast is null, and a time without a zone is local.
+
+    Spark settles both when it analyses a plan. So they hold for all that is selected meanwhile, whenever that is
+    computed, and for nothing else: the rest of the code stays ANSI and UTC.
+    """
+    rules = {"spark.sql.ansi.enabled": "false", "spark.sql.session.timeZone": time_zone}
+    before = {key: str(spark.conf.get(key)) for key in rules}
+    try:
+        for key, value in rules.items():
+            spark.conf.set(key, value)
+        yield
+    finally:
+        for key, value in before.items():
+            spark.conf.set(key, value)
+
+
+@contextmanager
 def parquet_row_groups(spark: SparkSession, megabytes: int) -> Iterator[None]:
     """Row groups of about this size, before compression, in what is written meanwhile; Parquet's own are of 128 MB."""
     key = "parquet.block.size"

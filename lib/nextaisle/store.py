@@ -161,12 +161,15 @@ class Store:
             keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
             merging = self._delta(table).alias("old").merge(differing.alias("new"), keys)
             merging.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
-            self._note_commit(table)
+            self._base[table.name] = self._note_commit(table)
 
     def append(self, table: Table, rows: DataFrame) -> None:
-        """Adds rows whose keys are known to be new, as an id made for this run."""
+        """Adds rows whose keys are known to be new, as an id made for this run.
+
+        They were made from nothing that was read, so other writers may have been there meanwhile.
+        """
         check_schema(rows, table)
-        with self._writing(table):
+        with self._writing(table, is_append=True):
             self._save(table, rows.write.format("delta").mode("append"))
 
     def _latest(self, table: Table) -> DataFrame:
@@ -192,32 +195,35 @@ class Store:
         (builder.partitionedBy(*table.partition) if table.partition else builder).execute()
 
     def _overwrite(self, table: Table, rows: DataFrame, where: str) -> None:
-        self._save(table, rows.write.format("delta").mode("overwrite").option("replaceWhere", where))
+        writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
+        self._base[table.name] = self._save(table, writer)
 
-    def _save(self, table: Table, writer: DataFrameWriter) -> None:
+    def _save(self, table: Table, writer: DataFrameWriter) -> int:
         if self._database:
             writer.saveAsTable(self.location(table))
         else:
             writer.save(self.location(table))
-        self._note_commit(table)
+        return self._note_commit(table)
 
-    def _note_commit(self, table: Table) -> None:
+    def _note_commit(self, table: Table) -> int:
         commit = self._delta(table).history(1).select("version", "operationMetrics").head()
         if commit is None:
             raise ConflictError(f"table {table.name} has no history after a commit; run the job again")
         metrics = commit["operationMetrics"] or {}
-        self.ledger.written[table.name] = self._base[table.name] = int(commit["version"])
+        self.ledger.written[table.name] = version = int(commit["version"])
         self.ledger.bytes_written += int(metrics.get("numOutputBytes", metrics.get("numTargetBytesAdded", 0)))
-        log.info("committed version %s of %s", commit["version"], table.name)
+        log.info("committed version %s of %s", version, table.name)
+        return version
 
     @contextmanager
-    def _writing(self, table: Table) -> Iterator[None]:
+    def _writing(self, table: Table, is_append: bool = False) -> Iterator[None]:
         """Alone on a local disk, where Delta itself does not exclude another JVM; conflicts get our exit code."""
         try:
             with self._alone(table):
                 if not self.exists(table):
                     self._create(table)
-                self._check_base(table)
+                if not is_append:
+                    self._check_base(table)
                 yield
         except DeltaConcurrentModificationException as error:
             raise ConflictError(f"another writer changed table {table.name} meanwhile; run the job again") from error

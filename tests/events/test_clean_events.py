@@ -161,6 +161,36 @@ def test_times_without_a_zone_are_the_shops_and_so_is_its_day(clean: Clean, rows
     ]
 
 
+def test_an_expression_that_makes_a_time_of_a_local_one_gives_the_shops_time(
+    clean: Clean, rows: Rows, tmp_path: Path
+) -> None:
+    write_day(tmp_path, "2024-07-01", record(time="7/1/2024 9:30"))
+    mapping = {**COLUMNS, "event_time": "to_timestamp(time, 'M/d/yyyy H:mm')"}
+    assert clean("2024-07-01", mapping=mapping, source__time_zone="Europe/London").rows["accepted"] == 1
+    assert rows(EVENTS, "event_time") == [(datetime(2024, 7, 1, 8, 30),)]
+
+
+def test_a_time_of_day_alone_is_no_time(clean: Clean, rows: Rows, tmp_path: Path) -> None:
+    write_day(tmp_path, "2024-01-01", record(time="10:00:00"), record())
+    assert clean().rows["rejected_missing_time"] == 1
+
+
+def test_a_value_that_an_expression_cannot_cast_is_null_and_ends_nothing(
+    clean: Clean, rows: Rows, tmp_path: Path
+) -> None:
+    write_day(tmp_path, "2024-01-01", record(price="-2"), record(item="b", price="two"))
+    mapping = {**COLUMNS, "event_type": "case when price < 0 then 'return' else 'purchase' end"}
+    assert clean(mapping=mapping).reason == ""
+    assert rows(EVENTS, "event_type", "price") == [("purchase", None), ("return", Decimal("-2.0000"))]
+
+
+def test_a_line_with_more_than_one_object_is_unreadable(clean: Clean, rows: Rows, tmp_path: Path) -> None:
+    lines = [record() + record(item="b"), record() + ", " + record(item="b"), record() + "]", record() + "  "]
+    write_day(tmp_path, "2024-01-01", *lines)
+    outcome = clean()
+    assert (outcome.rows["rejected_unreadable"], outcome.rows["accepted"]) == (3, 1)
+
+
 def test_a_users_day_is_cut_at_the_cap_in_order_of_time(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     times = [f"2024-01-01T10:00:{second:02}Z" for second in (3, 1, 2, 0)]
     write_day(tmp_path, "2024-01-01", *[record(item=time[-3:-1], time=time) for time in times], record(user="v"))

@@ -34,31 +34,31 @@ def test_a_batch_is_filled_on_the_right_to_the_longest_of_its_windows() -> None:
 
 def test_every_window_is_in_exactly_one_batch() -> None:
     lengths: npt.NDArray[Any] = random().integers(1, 9, 200)
-    assert ids(list(cut_batches(windows(*lengths), 40, random()))) == list(range(200))
-    assert ids(list(cut_in_order(windows(*lengths), 40))) == list(range(200))
+    assert ids(list(cut_batches(windows(*lengths), 40, 99, random()))) == list(range(200))
+    assert ids(list(cut_in_order(windows(*lengths), 40, 99))) == list(range(200))
 
 
 def test_a_batch_holds_no_more_positions_than_asked_filling_included() -> None:
     lengths = random().integers(1, 9, 200)
-    shapes = [batch.inputs.item_BL.shape for batch in cut_batches(windows(*lengths), 40, random())]
+    shapes = [batch.inputs.item_BL.shape for batch in cut_batches(windows(*lengths), 40, 99, random())]
     assert max(rows * longest for rows, longest in shapes) <= 40
 
 
 def test_a_window_longer_than_a_batch_is_a_batch_of_its_own() -> None:
-    shapes = [tuple(batch.inputs.item_BL.shape) for batch in cut_in_order(windows(2, 9, 2), 4)]
+    shapes = [tuple(batch.inputs.item_BL.shape) for batch in cut_in_order(windows(2, 9, 2), 4, 99)]
     assert shapes == [(2, 2), (1, 9)]
 
 
 def test_less_than_a_tenth_of_the_positions_is_filling() -> None:
     lengths = np.minimum(random().geometric(0.1, 5000), 50)
-    batches = list(cut_batches(windows(*lengths), 1000, random()))
+    batches = list(cut_batches(windows(*lengths), 1000, 99, random()))
     assert sum(batch.inputs.item_BL.numel() for batch in batches) < 1.1 * lengths.sum()
 
 
 def test_the_same_seed_gives_the_same_batches_and_another_gives_others() -> None:
     lengths = random().integers(1, 9, 200)
     first, again, other = (
-        [batch.inputs.item_BL.tolist() for batch in cut_batches(windows(*lengths), 40, random(seed))]
+        [batch.inputs.item_BL.tolist() for batch in cut_batches(windows(*lengths), 40, 99, random(seed))]
         for seed in (1, 1, 2)
     )
     assert first == again
@@ -66,7 +66,7 @@ def test_the_same_seed_gives_the_same_batches_and_another_gives_others() -> None
 
 
 def test_no_windows_give_no_batches() -> None:
-    assert list(cut_batches(join([]), 40, random())) == []
+    assert list(cut_batches(join([]), 40, 99, random())) == []
 
 
 def test_a_filler_counts_nothing() -> None:

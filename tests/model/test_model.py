@@ -22,9 +22,23 @@ def inputs(*histories: list[int]) -> Inputs:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_state_knows_nothing_of_later_events(name: str) -> None:
     encoder = model(name)
-    states, _ = encoder(inputs([1, 2, 3, 4], [1, 2, 9, 9]))
+    states = encoder(inputs([1, 2, 3, 4], [1, 2, 9, 9])).state_BSD
     assert torch.allclose(states[0, :2], states[1, :2], atol=1e-6)
     assert not torch.allclose(states[0, 2:], states[1, 2:], atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_encoder_sees_the_latest_inputs_of_each_history_and_the_pointer_all(name: str) -> None:
+    spec = ModelSpec(name, 16, 2, 2, 0.0, 8, 30, has_pointer=True, span=3)
+    spanned = NextItemModel(spec).eval()
+    encoded = spanned(inputs([1, 2, 3, 4, 5], [6, 7]))
+    assert encoded.place_BS.tolist() == [[2, 3, 4], [0, 1, 2]]
+    alone = spanned(inputs([3, 4, 5]))
+    torch.testing.assert_close(encoded.state_BSD[0], alone.state_BSD[0])
+    question = spanned.ask(inputs([1, 2, 3, 4, 5], [6, 7]))
+    assert question.item_BL.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
+    assert torch.isfinite(question.weight_BL).tolist() == [[True] * 5, [True, True, False, False, False]]
+    torch.testing.assert_close(question.state_BD[1], spanned.ask(inputs([6, 7])).state_BD[0])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -39,8 +53,8 @@ def test_the_score_is_the_product_of_state_and_item_vector(name: str) -> None:
     encoder = model(name)
     with torch.no_grad():
         encoder.item_bias.normal_()
-    state_BLD, _ = encoder(inputs([5, 6, 7]))
-    expected = state_BLD[0, 2] @ encoder.item.weight.T + encoder.item_bias
+    state_BSD = encoder(inputs([5, 6, 7])).state_BSD
+    expected = state_BSD[0, 2] @ encoder.item.weight.T + encoder.item_bias
     score = encoder.ask(inputs([5, 6, 7])).state_BD @ encoder.item_vectors().T
     assert torch.allclose(score[0, 1:], expected[1:], atol=1e-5)
 

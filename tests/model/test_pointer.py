@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nextaisle.model.losses import cross_entropy, sampled_softmax
-from nextaisle.model.pointer import Pointer, Repeats, _bucket, add_repeats
+from nextaisle.model.pointer import Pointer, Repeats, _bucket, add_repeats, repeats
 
 
 def test_distances_fall_into_buckets_that_double() -> None:
@@ -55,13 +55,13 @@ def test_both_losses_and_their_gradients_are_those_of_the_mixture() -> None:
     score = (state @ item.T + bias)[:, 1:].exp()
     share = (score.gather(1, target[:, None] - 1)[:, 0] + of_target.exp()) / (score.sum(1) + everything.exp())
     expected = -(weight * share.log()).sum()
-    repeats, parameters = Repeats(everything, of_target), [state, item, bias, everything, of_target]
+    pointed, parameters = Repeats(everything, of_target), [state, item, bias, everything, of_target]
     # Each item drawn once with chance 1/5: the estimate of the sum is the sum.
     sampled = sampled_softmax(
-        state, target, target, weight, item, bias, torch.arange(1, 6), torch.full((6,), -math.log(5)), repeats
+        state, target, target, weight, item, bias, torch.arange(1, 6), torch.full((6,), -math.log(5)), pointed
     )
     wanted = torch.autograd.grad(expected, parameters, retain_graph=True)
-    for loss in (cross_entropy(state, target, weight, item, bias, repeats), sampled):
+    for loss in (cross_entropy(state, target, weight, item, bias, pointed), sampled):
         assert loss.item() == pytest.approx(expected.item(), rel=1e-5)
         for mine, theirs in zip(torch.autograd.grad(loss, parameters), wanted, strict=True):
             torch.testing.assert_close(mine, torch.nan_to_num(theirs), atol=1e-5, rtol=1e-4)
@@ -72,7 +72,7 @@ def test_what_the_losses_are_told_is_what_the_pointer_says() -> None:
     pointer, state, inputs = Pointer(4, 10, 5), torch.randn(1, 3, 4), torch.randn(1, 3, 4)
     items, targets, ends = torch.tensor([[7, 8, 7]]), torch.tensor([[8, 7, 0]]), torch.zeros(1, 3, dtype=torch.long)
     logits = pointer(state, inputs, ends, torch.arange(3)[None, :])[0]
-    repeats = pointer.repeats(state, inputs, ends, items, targets)
-    torch.testing.assert_close(repeats.everything_P, torch.logsumexp(logits[:2], 1))
+    told = repeats(logits[:2], items.expand(2, 3), targets[0, :2])
+    torch.testing.assert_close(told.everything_P, torch.logsumexp(logits[:2], 1))
     # Item 8 comes only after the first state; the second state has seen one 7, at the first place.
-    assert repeats.target_P.tolist() == pytest.approx([float("-inf"), logits[1, 0].item()])
+    assert told.target_P.tolist() == pytest.approx([float("-inf"), logits[1, 0].item()])

@@ -26,7 +26,7 @@ def hit_rate_at_1(plan: Plan) -> float:
     if plan.validation is None:
         raise ValueError("nothing to judge")
     windows = join(list(read_windows(plan.validation, Shard(0, 1), seed=1)))
-    batch = next(cut_in_order(windows, 1 << 20))
+    batch = next(cut_in_order(windows, 1 << 20, plan.spec.encoded_length))
     with torch.no_grad():
         return float((ranks(model, batch, model.item_vectors()) == 1).float().mean())
 

@@ -10,13 +10,10 @@ from pyspark.sql.types import (
     BinaryType,
     BooleanType,
     DataType,
-    DateType,
     NumericType,
     StringType,
     StructField,
     StructType,
-    TimestampNTZType,
-    TimestampType,
 )
 
 from nextaisle.config import Events, Source
@@ -33,15 +30,15 @@ _REQUIRED = ("user_id", "event_type", "event_time")
 _TABLE_NAMES = {"session_id": "source_session_id"}
 # What the mapping fills; the rest of the table is derived.
 MAPPED: Final = tuple(name for name in EVENTS.names if name not in ("event_date", INGEST_DATE))
-# Behind a time of day only: a date ends with -10 too.
-_ENDS_WITH_ZONE = r":\d{2}([.]\d+)?\s*(Z|z|UTC|GMT|[+-]\d{1,2}(:?\d{2})?|[A-Za-z]+/[A-Za-z_/]+)$"
+# Spark reads a time of day alone as one of today; no job asks the clock which day it is.
+_BEGINS_WITH_YEAR = r"^\s*\d{4}"
 
 
 def map_records(records: DataFrame, source: Source) -> DataFrame:
     """The mapped columns, of the table's types, beside PATH, RECORD and IS_UNREADABLE.
 
-    What cannot be cast is null. A time is an instant where its type is TIMESTAMP or its text ends with a zone; other
-    texts, TIMESTAMP_NTZ and DATE are local times of source.time_zone. A price that is no number is unknown.
+    Called under `spark.mapping_rules`: what cannot be cast is null, so a price that is no number is unknown, and a time
+    without a zone, be it a text, a TIMESTAMP_NTZ or a DATE, is a local one of source.time_zone.
 
     Raises:
         ConfigurationError: an expression names a column that the log lacks, or a time is a bare number.
@@ -75,25 +72,22 @@ def _mapped(records: DataFrame, source: Source, name: str, text: str, wanted: Da
             f"source.columns.{name} = {text!r} does not fit the log, which has the columns {has}: {error.getMessage()}"
         ) from error
     if name == "event_time":
-        return _instant(F.expr(text), found, source.time_zone)
+        return _instant(F.expr(text), found)
     if isinstance(wanted, StringType):
         trimmed = F.trim(F.expr(text).cast("string"))
         return F.when(trimmed != "", trimmed)
     return F.expr(text).try_cast(wanted)
 
 
-def _instant(time: Column, found: DataType, zone: str) -> Column:
-    if isinstance(found, TimestampType):
-        return time
+def _instant(time: Column, found: DataType) -> Column:
     if isinstance(found, NumericType):
         raise ConfigurationError(
             "source.columns.event_time is a number; say its unit: timestamp_seconds(x), timestamp_millis(x) or "
             "timestamp_micros(x)"
         )
-    if isinstance(found, TimestampNTZType | DateType):
-        return F.to_utc_timestamp(time.cast("timestamp_ntz").cast("timestamp"), zone)
-    instant = time.try_cast("timestamp")
-    return F.when(F.rlike(F.trim(time), F.lit(_ENDS_WITH_ZONE)), instant).otherwise(F.to_utc_timestamp(instant, zone))
+    if isinstance(found, StringType):
+        return F.when(F.rlike(time, F.lit(_BEGINS_WITH_YEAR)), time.try_cast("timestamp"))
+    return time.try_cast("timestamp")
 
 
 def with_event_date(events: DataFrame, zone: str) -> DataFrame:

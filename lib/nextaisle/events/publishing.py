@@ -26,6 +26,7 @@ from nextaisle.events.mapping import (
     with_reason,
 )
 from nextaisle.events.records import PATH, RECORD, read_records
+from nextaisle.spark import mapping_rules
 from nextaisle.store import Store
 
 # What Spark says of a file that ends too soon or is not what its name promises.
@@ -106,7 +107,9 @@ def _mapped(spark: SparkSession, settings: Settings, files: Sequence[SourceFile]
     source = settings.source
     if not files:
         return with_event_date(spark.createDataFrame([], mapped_schema()), source.time_zone)
-    return with_event_date(map_records(read_records(spark, source, files), source), source.time_zone)
+    with mapping_rules(spark, source.time_zone):
+        mapped = map_records(read_records(spark, source, files), source)
+    return with_event_date(mapped, source.time_zone)
 
 
 def _listed(spark: SparkSession, files: Sequence[SourceFile], day: date | None) -> DataFrame:

@@ -17,6 +17,7 @@ RECORD: Final = "_nextaisle_record"
 IS_UNREADABLE: Final = "_nextaisle_is_unreadable"
 _CORRUPT: Final = "_corrupt_record"
 _LINE: Final = "_nextaisle_line"
+_OBJECT_AFTER_OBJECT: Final = r"\}\s*,?\s*\{"
 
 
 def read_records(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
@@ -51,9 +52,9 @@ def _lines(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
     options = {**source.options, "columnNameOfCorruptRecord": _CORRUPT, "mode": "PERMISSIVE"}
     parsed = lines.where(F.length(F.trim("value")) > 0).select(
         F.from_json("value", schema, options).alias(_LINE), _path(), F.col("value").cast("binary").alias(RECORD),
-        is_text.alias("is_text"),
+        is_text.alias("is_text"), _is_one_object("value").alias("is_one"),
     )  # fmt: skip
-    broken = F.col(f"{_LINE}.{_CORRUPT}").isNotNull() | F.col(_LINE).isNull() | ~F.col("is_text")
+    broken = F.col(f"{_LINE}.{_CORRUPT}").isNotNull() | F.col(_LINE).isNull() | ~F.col("is_text") | ~F.col("is_one")
     marked = parsed.withColumn(IS_UNREADABLE, F.coalesce(broken, F.lit(True)))
     line = F.when(~F.col(IS_UNREADABLE), F.col(_LINE)).alias(_LINE)
     return (
@@ -61,6 +62,17 @@ def _lines(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
         .select(f"{_LINE}.*", PATH, RECORD, IS_UNREADABLE)
         .drop(_CORRUPT)
     )
+
+
+def _is_one_object(line: str) -> Column:
+    """Whether nothing follows the first object: Spark would drop it in silence.
+
+    Only lines where an object follows another, be it within an array, are parsed a second time.
+    """
+    as_array = F.concat(F.lit("["), F.col(line), F.lit("]"))
+    is_single = F.coalesce(F.json_array_length(as_array) == 1, F.lit(False))
+    ends = F.endswith(F.rtrim(F.col(line)), F.lit("}"))
+    return ends & F.when(F.rlike(F.col(line), F.lit(_OBJECT_AFTER_OBJECT)), is_single).otherwise(F.lit(True))
 
 
 def _line_options(source: Source) -> dict[str, str]:
@@ -71,7 +83,8 @@ def _line_options(source: Source) -> dict[str, str]:
 
 
 def _rows(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
-    reader = spark.read.format(source.format).options(**source.options)
+    # A reader looks at the session's zone only when it reads; see mapping_rules.
+    reader = spark.read.format(source.format).options(**{"timeZone": source.time_zone} | source.options)
     if source.format == "csv":
         # The header, or the number of fields, of the first file: everything is text until it is mapped.
         ddl = source.ddl or reader.load(paths).schema.toDDL()

@@ -29,19 +29,20 @@ class Batch(NamedTuple):
         return Batch(self.inputs.to(device), self.target_BL.to(device), self.weight_B.to(device))
 
 
-def cut_batches(windows: Windows, batch_positions: int, random: np.random.Generator) -> Iterator[Batch]:
+def cut_batches(windows: Windows, batch_positions: int, span: int, random: np.random.Generator) -> Iterator[Batch]:
     """Every window once: shuffled, pooled, sorted by length in the pool, cut to `batch_positions`, batches shuffled.
 
-    `batch_positions` counts the filling too, so that no batch needs more memory than another. A window longer than
-    that is a batch of its own.
+    `batch_positions` counts what is encoded, of a window at most `span` inputs, and the filling too, so that no batch
+    needs more memory than another. A window longer than that is a batch of its own.
     """
-    for chosen_B in _shuffled(windows.length_W, batch_positions, random):
+    for chosen_B in _shuffled(windows.length_W, batch_positions, span, random):
         yield to_batch(windows, chosen_B)
 
 
-def cut_in_order(windows: Windows, batch_positions: int) -> Iterator[Batch]:
+def cut_in_order(windows: Windows, batch_positions: int, span: int) -> Iterator[Batch]:
     """Every window once, by length: for judging, where the order does not matter."""
-    for chosen_B in _cut(np.argsort(windows.length_W, kind="stable"), windows.length_W, batch_positions):
+    order_W = np.argsort(windows.length_W, kind="stable")
+    for chosen_B in _cut(order_W, np.minimum(windows.length_W, span), batch_positions):
         yield to_batch(windows, chosen_B)
 
 
@@ -65,11 +66,11 @@ def filler() -> Batch:
     return Batch(inputs, nothing, torch.zeros(1))
 
 
-def _shuffled(length_W: Array, batch_positions: int, random: np.random.Generator) -> list[Array]:
-    order_W = random.permutation(len(length_W))
-    pool_W = np.cumsum(length_W[order_W]) // (POOL_BATCHES * batch_positions)
+def _shuffled(length_W: Array, batch_positions: int, span: int, random: np.random.Generator) -> list[Array]:
+    order_W, encoded_W = random.permutation(len(length_W)), np.minimum(length_W, span)
+    pool_W = np.cumsum(encoded_W[order_W]) // (POOL_BATCHES * batch_positions)
     # Stable, so that windows of one length stay in their random order.
-    batches = _cut(order_W[np.lexsort((length_W[order_W], pool_W))], length_W, batch_positions)
+    batches = _cut(order_W[np.lexsort((length_W[order_W], pool_W))], encoded_W, batch_positions)
     return [batches[place] for place in random.permutation(len(batches))]
 
 

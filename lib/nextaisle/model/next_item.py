@@ -1,6 +1,6 @@
 """The model: histories in, a state per position out, whose product with an item's vector is the item's score.
 
-B sequences, L positions, D width, I items with the padding at 0.
+B sequences, L inputs, S of them encoded, D width, I items with the padding at 0.
 """
 
 from collections.abc import Mapping
@@ -37,10 +37,28 @@ class Question(NamedTuple):
     weight_BL: Tensor
 
 
+class Encoded(NamedTuple):
+    """state_BSD: what is expected after each of the latest S inputs; input_BLD: what the pointer knows all inputs by.
+
+    State s of sequence b stands at input place_BS[b, s]. With L 5 and S 3:
+
+    | length_B | place_BS |
+    |----------|----------|
+    | 5        | 2 3 4    |
+    | 4        | 1 2 3    |
+    | 2        | 0 1 2    | the last one is filling
+    """
+
+    state_BSD: Tensor
+    input_BLD: Tensor
+    place_BS: Tensor
+
+
 class NextItemModel(nn.Module):
     """Item embeddings, what else is known of each event added to them, an encoder, and the same embeddings to score.
 
-    The item's bias carries its popularity, so the state need not.
+    The encoder sees the latest inputs, the pointer all of them: to remember that somebody buys rye bread costs one
+    product of vectors, to think about it costs a layer. The item's bias carries its popularity, so the state need not.
     """
 
     def __init__(self, spec: ModelSpec, attribute_values: Mapping[str, Array] | None = None) -> None:
@@ -65,17 +83,25 @@ class NextItemModel(nn.Module):
         self.pointer = Pointer(spec.dimension, spec.item_count, spec.length) if spec.has_pointer else None
         self.apply(_initialise)
 
-    def forward(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
-        """state_BLD, at each position what is expected next, and input_BLD, what the pointer knows inputs by."""
-        state_BLD = self.item(inputs.item_BL)
+    def forward(self, inputs: Inputs) -> Encoded:
+        input_BLD = self.item(inputs.item_BL)
         for name in self.spec.attributes:
-            state_BLD = state_BLD + self.attributes[name](self.get_buffer(f"{name}_of_item")[inputs.item_BL])
+            input_BLD = input_BLD + self.attributes[name](self.get_buffer(f"{name}_of_item")[inputs.item_BL])
         if self.event_type is not None:
-            state_BLD = state_BLD + self.event_type(inputs.event_type_BL)
+            input_BLD = input_BLD + self.event_type(inputs.event_type_BL)
         if self.session_end is not None:
-            state_BLD = state_BLD + self.session_end(inputs.session_end_BL)
-        input_BLD = self.dropout(self.input_norm(state_BLD))
-        return self.norm(self.encoder(input_BLD)), input_BLD
+            input_BLD = input_BLD + self.session_end(inputs.session_end_BL)
+        input_BLD = self.dropout(self.input_norm(input_BLD))
+        place_BS = self._encoded_places(inputs)
+        if place_BS.shape == inputs.item_BL.shape:
+            return Encoded(self.norm(self.encoder(input_BLD)), input_BLD, place_BS)
+        latest_BSD = input_BLD.gather(1, place_BS[:, :, None].expand(-1, -1, input_BLD.shape[2]))
+        return Encoded(self.norm(self.encoder(latest_BSD)), input_BLD, place_BS)
+
+    def _encoded_places(self, inputs: Inputs) -> Tensor:
+        encoded = min(self.spec.encoded_length, inputs.item_BL.shape[1])
+        first_B = (inputs.length_B - encoded).clamp(min=0)
+        return first_B[:, None] + torch.arange(encoded, device=first_B.device)
 
     def ask(self, inputs: Inputs) -> Question:
         """What ranks all items for each sequence, at its last input; see Question.
@@ -83,12 +109,13 @@ class NextItemModel(nn.Module):
         A sequence without inputs gets the state of the padding; callers give such users what is popular.
         """
         last_B = (inputs.length_B - 1).clamp(min=0)
-        state_BLD, input_BLD = self(inputs)
-        state_BD = state_BLD[torch.arange(len(last_B), device=last_B.device), last_B]
+        encoded = self(inputs)
+        rows_B = torch.arange(len(last_B), device=last_B.device)
+        state_BD = encoded.state_BSD[rows_B, last_B - encoded.place_BS[:, 0]]
         with_one_BD = torch.cat([state_BD, torch.ones_like(state_BD[:, :1])], dim=1)
         if self.pointer is None:
             return Question(with_one_BD, inputs.item_BL[:, :0], with_one_BD[:, :0])
-        weight_BL = self.pointer(state_BD[:, None], input_BLD, inputs.session_end_BL, last_B[:, None])[:, 0]
+        weight_BL = self.pointer(state_BD[:, None], encoded.input_BLD, inputs.session_end_BL, last_B[:, None])[:, 0]
         is_filling_BL = inputs.item_BL == PADDING_INDEX
         return Question(with_one_BD, inputs.item_BL, weight_BL.masked_fill(is_filling_BL, float("-inf")))
 
@@ -104,7 +131,7 @@ def _encoder(spec: ModelSpec) -> nn.Module:
         return LstmEncoder(spec.dimension, spec.blocks, spec.dropout)
     if spec.name == "lstm_attention":
         return LstmAttentionEncoder(spec.dimension, spec.blocks, spec.heads, spec.dropout)
-    return TransformerEncoder(spec.dimension, spec.blocks, spec.heads, spec.dropout, spec.length)
+    return TransformerEncoder(spec.dimension, spec.blocks, spec.heads, spec.dropout, spec.encoded_length)
 
 
 def _initialise(module: nn.Module) -> None:

@@ -16,8 +16,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nextaisle.contract.tokens import PADDING_INDEX
-
 # Distances 0, 1, 2, 3, then one bucket for each doubling; the last takes what is farther than a thousand.
 _BUCKETS = 12
 _EXACT_DISTANCES = 4
@@ -65,26 +63,26 @@ class Pointer(nn.Module):
         masked_BPL: Tensor = logit_BPL.masked_fill(inputs_BPL < 0, float("-inf"))
         return masked_BPL
 
-    def repeats(
-        self, state_BLD: Tensor, input_BLD: Tensor, session_end_BL: Tensor, item_BL: Tensor, target_BL: Tensor
-    ) -> Repeats:
-        """What the losses need, at the positions that have a target, in the order of `state_BLD[target_BL != 0]`."""
-        place_BL = torch.arange(item_BL.shape[1], device=item_BL.device).expand(item_BL.shape)
-        is_target_BL = target_BL != PADDING_INDEX
-        logit_PL = self(state_BLD, input_BLD, session_end_BL, place_BL)[is_target_BL].float()
-        rows_P = torch.nonzero(is_target_BL)[:, 0]
-        is_same_PL = (item_BL[rows_P] == target_BL[is_target_BL][:, None]) & torch.isfinite(logit_PL)
-        # The sum over no input is 0, but its gradient through -inf would be undefined.
-        is_repeat_P = is_same_PL.any(1)
-        same_PL = logit_PL.masked_fill(~is_same_PL & is_repeat_P[:, None], float("-inf"))
-        same_P = torch.logsumexp(torch.where(is_repeat_P[:, None], same_PL, 0.0), dim=1)
-        return Repeats(torch.logsumexp(logit_PL, dim=1), same_P.masked_fill(~is_repeat_P, float("-inf")))
+
+def repeats(logit_PL: Tensor, item_PL: Tensor, target_P: Tensor) -> Repeats:
+    """What the losses need of a pointer's logits, the inputs that they point to, and the targets."""
+    is_same_PL = (item_PL == target_P[:, None]) & torch.isfinite(logit_PL)
+    # The sum over no input is 0, but its gradient through -inf would be undefined.
+    is_repeat_P = is_same_PL.any(1)
+    same_PL = logit_PL.masked_fill(~is_same_PL & is_repeat_P[:, None], float("-inf"))
+    same_P = torch.logsumexp(torch.where(is_repeat_P[:, None], same_PL, 0.0), dim=1)
+    return Repeats(torch.logsumexp(logit_PL, dim=1), same_P.masked_fill(~is_repeat_P, float("-inf")))
 
 
 def weight_by_item(item_BL: Tensor, weight_BL: Tensor) -> Tensor:
     """At each input the log of what the pointer gives to its item at all its places."""
-    is_same_BLL = item_BL[:, :, None] == item_BL[:, None, :]
-    return torch.logsumexp(weight_BL[:, None, :].masked_fill(~is_same_BLL, float("-inf")), dim=2)
+    row_BL = torch.arange(len(item_BL), device=item_BL.device)[:, None].expand(item_BL.shape)
+    pair_BL = row_BL * (int(item_BL.max()) + 1) + item_BL if item_BL.numel() else item_BL
+    pairs, place_BL = torch.unique(pair_BL, return_inverse=True)
+    # Held against the row's greatest, so that no exponential overflows; a row that points nowhere stays at -inf.
+    greatest_B1 = weight_BL.max(1, keepdim=True).values.nan_to_num(neginf=0.0) if item_BL.numel() else weight_BL
+    total = weight_BL.new_zeros(len(pairs)).index_add(0, place_BL.flatten(), (weight_BL - greatest_B1).exp().flatten())
+    return total[place_BL].log() + greatest_B1
 
 
 def add_repeats(score_BI: Tensor, item_BL: Tensor, weight_BL: Tensor) -> Tensor:

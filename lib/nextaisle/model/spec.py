@@ -14,7 +14,8 @@ class ModelSpec:
 
     | field             | example                        | meaning                                                |
     |-------------------|--------------------------------|--------------------------------------------------------|
-    | length            | 100                            | inputs it looks at, at most                            |
+    | length            | 400                            | inputs it looks at, at most                            |
+    | span              | 100                            | the latest of them, which the encoder sees; 0: all     |
     | item_count        | 68509                          | items it knows: indices 1..item_count                  |
     | inputs            | ("event_type", "session_end")  | what it sees beside the item                           |
     | cardinalities     | {"department": 31}             | values of each item attribute, 0 (unknown) not counted |
@@ -33,6 +34,12 @@ class ModelSpec:
     cardinalities: dict[str, int] = field(default_factory=dict)
     vocabulary_hash: str = ""
     has_pointer: bool = False
+    span: int = 0
+
+    @property
+    def encoded_length(self) -> int:
+        """Inputs that the encoder sees, at most."""
+        return min(self.span, self.length) if self.span else self.length
 
     @property
     def attributes(self) -> tuple[str, ...]:

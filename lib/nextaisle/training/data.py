@@ -85,7 +85,7 @@ def _spec(store: Store, settings: Settings, as_of: date) -> tuple[ModelSpec, dic
         cardinalities["price"] = PRICE_BUCKETS
     spec = ModelSpec(
         model.name, model.dimension, model.blocks, model.heads, model.dropout, settings.examples.length, count,
-        model.inputs, cardinalities, vocabulary_hash(store.read(ITEMS), count), model.has_pointer,
+        model.inputs, cardinalities, vocabulary_hash(store.read(ITEMS), count), model.has_pointer, model.span,
     )  # fmt: skip
     return spec, values
 

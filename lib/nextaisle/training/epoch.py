@@ -8,14 +8,13 @@ import torch
 
 from nextaisle.feed.batches import POOL_BATCHES, Batch, cut_batches, filler
 from nextaisle.feed.reader import Feed, Shard
-from nextaisle.feed.windows import Windows
 from nextaisle.model.next_item import NextItemModel
 from nextaisle.training import distributed
 from nextaisle.training.average import WeightAverage
 from nextaisle.training.plan import Epoch, Plan
 from nextaisle.training.progress import Progress
 from nextaisle.training.step import Step, loss_of, target_weight
-from nextaisle.training.validation import judge
+from nextaisle.training.validation import Validation, judge
 
 
 def prepare(plan: Plan, device: torch.device) -> Step:
@@ -35,7 +34,7 @@ def prepare(plan: Plan, device: torch.device) -> Step:
 
 
 def run_epoch(
-    epoch: int, step: Step, feed: Feed, validation: list[Windows] | None, shard: Shard, progress: Progress
+    epoch: int, step: Step, feed: Feed, validation: Validation | None, shard: Shard, progress: Progress
 ) -> Epoch:
     started, seed = time.monotonic(), step.settings.seed
     # Batches and negatives of a rank and epoch, apart from those of all others.
@@ -55,7 +54,7 @@ def run_epoch(
 def _batches(epoch: int, step: Step, feed: Feed, random: np.random.Generator) -> Iterator[Batch]:
     positions = step.settings.batch_positions
     for part in feed.parts(epoch, step.settings.seed, POOL_BATCHES * positions):
-        yield from cut_batches(part, positions, random)
+        yield from cut_batches(part, positions, step.model.spec.encoded_length, random)
 
 
 def in_step(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float, float]]:

@@ -42,6 +42,7 @@ def training_key(settings: Settings, data: TrainingData) -> str:
         "vocabulary": data.spec.vocabulary_hash,
         "examples": settings.examples.model_dump(mode="json"),
         "model": settings.model.model_dump(mode="json"),
+        "asks_for_window": settings.evaluation.asks_for_window,
         "training": settings.training.model_dump(mode="json", exclude=_NOT_PART_OF_THE_KEY),
         "code": code_hash("contract", "model", "training", "feed"),
     }
@@ -96,7 +97,7 @@ def _evaluated_plan(settings: Settings, data: TrainingData, folder: Path, run_id
     return Plan(
         data.spec, settings.training, settings.tracking, run_id, folder, data.joined([TRAIN]),
         data.joined([VALIDATION]) if validation_targets else None, validation_targets, data.counts([TRAIN]),
-        data.attribute_values, settings.training.max_epochs,
+        data.attribute_values, settings.training.max_epochs, settings.evaluation.asks_for_window,
     )  # fmt: skip
 
 

@@ -6,14 +6,13 @@ import time
 import torch
 
 from nextaisle.feed.reader import Feed, Shard
-from nextaisle.feed.windows import Windows
 from nextaisle.model.storage import save_model
 from nextaisle.tracking import Tracker
 from nextaisle.training import distributed
 from nextaisle.training.epoch import prepare, run_epoch
 from nextaisle.training.plan import Epoch, Plan, Report
 from nextaisle.training.progress import Progress
-from nextaisle.training.validation import sample_targets
+from nextaisle.training.validation import Validation, sample_targets
 
 
 def train(plan: Plan) -> Report:
@@ -54,12 +53,13 @@ def _train(plan: Plan, shard: Shard) -> Report:
     return Report(tuple(history), best)
 
 
-def _validation(plan: Plan, shard: Shard) -> list[Windows] | None:
+def _validation(plan: Plan, shard: Shard) -> Validation | None:
     if plan.validation is None:
         return None
     # Its targets are bounded by validation_cases, so what is left of it is kept.
     parts = Feed(plan.validation, shard, kept_bytes=0).parts(0, plan.settings.seed, plan.settings.batch_positions)
-    return sample_targets(parts, plan.validation_target_count, plan.settings.validation_cases)
+    sampled = sample_targets(parts, plan.validation_target_count, plan.settings.validation_cases)
+    return Validation(sampled, plan.asks_before_session)
 
 
 def _is_over(plan: Plan, epochs_without_gain: int, seconds: float) -> bool:

@@ -19,6 +19,7 @@ class Plan:
 
     `target_counts_I` are the training targets by item index; `attribute_values` the value of each item attribute by
     item index. Where `validation` is None nothing is judged: all `epochs` are trained, and the last one is kept.
+    `asks_before_session`: whether a validation target is to be foreseen from before its session, as a nightly list is.
     """
 
     spec: ModelSpec
@@ -32,6 +33,7 @@ class Plan:
     target_counts_I: Array
     attribute_values: dict[str, Array]
     epochs: int
+    asks_before_session: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One batch: forward, backward, and one step on the gradient of all ranks together. B windows, L inputs, P targets."""
+"""One batch: forward, backward, and one step on the gradient of all ranks together. P questions, L inputs."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,9 +15,10 @@ from nextaisle.feed.batches import Batch
 from nextaisle.model.losses import cross_entropy, sampled_softmax
 from nextaisle.model.negatives import NegativeSampler
 from nextaisle.model.next_item import NextItemModel
-from nextaisle.model.pointer import Repeats
+from nextaisle.model.pointer import Repeats, repeats
 from nextaisle.training import distributed
 from nextaisle.training.average import WeightAverage
+from nextaisle.training.questions import asked_in_training, pointed
 
 Array = npt.NDArray[Any]
 
@@ -69,22 +70,16 @@ class Step:
         for group in self.optimizer.param_groups:
             group["lr"] = self.settings.learning_rate * min(1.0, self.count / _WARM_UP_STEPS)
         with _mixed_precision(batch.target_BL.device):
-            state_BLD, input_BLD = self.model(batch.inputs)
-        is_target_BL = batch.target_BL != PADDING_INDEX
-        state_PD, target_P = state_BLD[is_target_BL].float(), batch.target_BL[is_target_BL]
-        weight_P = batch.weight_B[:, None].expand(is_target_BL.shape)[is_target_BL]
-        repeats = self._repeats(state_BLD, input_BLD, batch)
-        loss = self.loss(state_PD, target_P, batch.inputs.item_BL[is_target_BL], weight_P, repeats, random)
+            encoded = self.model(batch.inputs)
+        asked = asked_in_training(batch, encoded.place_BS, self.settings.session_share)
+        repeated = repeats(*pointed(self.model, encoded, batch, asked), asked.target_P) if self.model.pointer else None
+        state_PD = encoded.state_BSD[asked.row_P, asked.at_P].float()
+        own_P = batch.inputs.item_BL[asked.row_P, encoded.place_BS[asked.row_P, asked.at_P]]
+        loss = self.loss(state_PD, asked.target_P, own_P, asked.weight_P, repeated, random)
         (loss / max(global_weight, 1.0)).backward()  # type: ignore[no-untyped-call]
         distributed.apply_gradients(self.model, self.optimizer, self.settings.clip_norm)
         self.average.update(self.model)
         return float(loss.detach())
-
-    def _repeats(self, state_BLD: Tensor, input_BLD: Tensor, batch: Batch) -> Repeats | None:
-        if self.model.pointer is None:
-            return None
-        inputs = batch.inputs
-        return self.model.pointer.repeats(state_BLD, input_BLD, inputs.session_end_BL, inputs.item_BL, batch.target_BL)
 
 
 def target_weight(batch: Batch) -> float:

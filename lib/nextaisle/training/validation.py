@@ -1,6 +1,7 @@
-"""How well the next item is foreseen: the whole catalogue ranked at each target. P targets, I items."""
+"""How well targets are foreseen: the whole catalogue ranked for each of them. P targets, I items."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from nextaisle.feed.windows import Windows
 from nextaisle.model.next_item import NextItemModel
 from nextaisle.model.pointer import add_repeats
 from nextaisle.training import distributed
+from nextaisle.training.questions import asked_in_validation, pointed
 
 _K = 10
 # Inputs that are encoded together, and scores held at once: 64 MiB of them.
@@ -38,15 +40,22 @@ def sample_targets(parts: Iterable[Windows], target_count: int, wanted: int) -> 
     return sampled
 
 
+class Validation(NamedTuple):
+    """Windows with the targets that are judged, and whether each is to be foreseen from before its session."""
+
+    parts: list[Windows]
+    is_before_session: bool
+
+
 @torch.no_grad()
-def judge(model: NextItemModel, parts: Iterable[Windows], device: torch.device) -> tuple[float, float]:
+def judge(model: NextItemModel, validation: Validation, device: torch.device) -> tuple[float, float]:
     """Mean NDCG@10 and HR@10 over the targets of all ranks; ties count against the model. Every rank must call it."""
     ndcg, hits, cases = 0.0, 0.0, 0
     vector_ID = model.item_vectors()
-    for windows in parts:
-        for batch in cut_in_order(windows, _POSITIONS):
+    for windows in validation.parts:
+        for batch in cut_in_order(windows, _POSITIONS, model.spec.encoded_length):
             there = batch.to(device)
-            rank_P = ranks(model, there, vector_ID)
+            rank_P = ranks(model, there, vector_ID, validation.is_before_session)
             found_P = rank_P[rank_P <= _K].double()
             ndcg, hits = ndcg + float((1.0 / torch.log2(found_P + 1.0)).sum()), hits + len(found_P)
             cases += len(rank_P)
@@ -54,24 +63,21 @@ def judge(model: NextItemModel, parts: Iterable[Windows], device: torch.device) 
     return ndcg / max(total, 1.0), hits / max(total, 1.0)
 
 
-def ranks(model: NextItemModel, batch: Batch, vector_ID: Tensor) -> Tensor:
+def ranks(model: NextItemModel, batch: Batch, vector_ID: Tensor, is_before_session: bool = False) -> Tensor:
     """rank_P of the batch's targets: 1 where no other item scores as high as the target."""
-    is_target_BL = batch.target_BL != PADDING_INDEX
-    target_P, row_P = batch.target_BL[is_target_BL], torch.nonzero(is_target_BL)[:, 0]
-    state_BLD, input_BLD = model(batch.inputs)
-    state_PD = state_BLD[is_target_BL]
+    encoded = model(batch.inputs)
+    asked = asked_in_validation(batch, encoded.place_BS, is_before_session)
+    state_PD = encoded.state_BSD[asked.row_P, asked.at_P]
     state_PD = torch.cat([state_PD, torch.ones_like(state_PD[:, :1])], dim=1)
-    item_BL = batch.inputs.item_BL
     if model.pointer is not None:
-        place_BL = torch.arange(item_BL.shape[1], device=item_BL.device).expand(item_BL.shape)
-        weight_PL = model.pointer(state_BLD, input_BLD, batch.inputs.session_end_BL, place_BL)[is_target_BL]
+        weight_PL, item_PL = pointed(model, encoded, batch, asked)
     found = []
     size = max(1, _SCORES // len(vector_ID))
-    for start in range(0, len(target_P), size):
+    for start in range(0, len(state_PD), size):
         rows = slice(start, start + size)
         score_CI = state_PD[rows] @ vector_ID.T
         if model.pointer is not None:
-            score_CI = add_repeats(score_CI, item_BL[row_P[rows]], weight_PL[rows])
-        target_score_C = score_CI.gather(1, target_P[rows][:, None])
+            score_CI = add_repeats(score_CI, item_PL[rows], weight_PL[rows])
+        target_score_C = score_CI.gather(1, asked.target_P[rows][:, None])
         found.append((score_CI >= target_score_C).sum(1))
-    return torch.cat(found) if found else target_P
+    return torch.cat(found) if found else asked.target_P
