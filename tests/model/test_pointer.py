@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nextaisle.model.losses import cross_entropy, sampled_softmax
-from nextaisle.model.pointer import Pointer, Repeats, _bucket, add_repeats, repeats
+from nextaisle.model.pointer import Pointer, Repeats, _bucket, put_repeats, repeats
 
 
 def test_distances_fall_into_buckets_that_double() -> None:
@@ -39,23 +39,32 @@ def test_sessions_ago_count_from_the_session_of_the_input() -> None:
     assert logits[0, 0].tolist() == [2.0, 2.0, 1.0, 0.0]
 
 
-def test_scores_of_repeated_items_add_up_all_their_places() -> None:
+def test_scores_of_repeated_items_add_up_all_their_places_and_forget_the_product() -> None:
     score = torch.tensor([[-1e9, 0.0, 1.0, 2.0]])
     items, weights = torch.tensor([[3, 1, 3, 0]]), torch.tensor([[0.5, -1.0, 0.25, float("-inf")]])
-    expected = [0.0, 1.0 + math.exp(-1.0), math.exp(1.0), math.exp(2.0) + math.exp(0.5) + math.exp(0.25)]
-    assert add_repeats(score, items, weights).exp()[0].tolist() == pytest.approx(expected)
+    expected = [0.0, math.exp(-1.0), math.exp(1.0), math.exp(0.5) + math.exp(0.25)]
+    assert put_repeats(score, items, weights).exp()[0].tolist() == pytest.approx(expected)
+
+
+def test_items_that_are_yet_to_come_keep_their_scores() -> None:
+    score = torch.tensor([[-1e9, 0.0, 1.0, 2.0]])
+    items, weights = torch.tensor([[3, 1, 3, 2]]), torch.tensor([[0.5, -1.0, float("-inf"), float("-inf")]])
+    assert put_repeats(score, items, weights)[0, 1:].tolist() == pytest.approx([-1.0, 1.0, 0.5])
 
 
 def test_both_losses_and_their_gradients_are_those_of_the_mixture() -> None:
+    """The second target is new; the others weigh what the pointer gives them."""
     torch.manual_seed(1)
     state, item, bias = (torch.randn(*shape, requires_grad=True) for shape in ((3, 4), (6, 4), (6,)))
     everything = torch.randn(3, requires_grad=True)
     of_target = torch.tensor([-0.5, float("-inf"), 0.3], requires_grad=True)
-    target, weight = torch.tensor([2, 5, 1]), torch.tensor([1.0, 2.0, 1.0])
-    score = (state @ item.T + bias)[:, 1:].exp()
-    share = (score.gather(1, target[:, None] - 1)[:, 0] + of_target.exp()) / (score.sum(1) + everything.exp())
+    target, weight = torch.tensor([5, 2, 1]), torch.tensor([1.0, 2.0, 1.0])
+    plain = (state @ item.T + bias)[:, 1:].exp()
+    of_new = torch.stack([of_target[0].exp(), plain[1, 1], of_target[2].exp()])
+    share = of_new / (plain.sum(1) + everything.exp())
     expected = -(weight * share.log()).sum()
-    pointed, parameters = Repeats(everything, of_target), [state, item, bias, everything, of_target]
+    pointed = Repeats(everything, of_target)
+    parameters = [state, item, bias, everything, of_target]
     # Each item drawn once with chance 1/5: the estimate of the sum is the sum.
     sampled = sampled_softmax(
         state, target, target, weight, item, bias, torch.arange(1, 6), torch.full((6,), -math.log(5)), pointed

@@ -21,7 +21,10 @@ def cross_entropy(
 ) -> Tensor:  # fmt: skip
     """Sum of `weight * -log(share of the target)` over all items; targets 0 count nothing.
 
-    An item's weight is exp(score), and what the pointer adds where `repeats` are given; see pointer.py.
+    share = exp(score[target]) / sum over items of exp(score)
+
+    With `repeats` the pointer's weights are added to the sum, and a target that the history holds weighs what the
+    pointer gives it; see pointer.py.
     """
     weight_P = weight_P * (target_P != PADDING_INDEX)
     nothing_P = torch.full_like(weight_P, float("-inf"))
@@ -58,7 +61,7 @@ def sampled_softmax(
     everything_P = torch.logaddexp(torch.logaddexp(target_score_P, own_score_P), sampled_P)
     if repeats is not None:
         everything_P = torch.logaddexp(everything_P, repeats.everything_P)
-        target_score_P = torch.logaddexp(target_score_P, repeats.target_P)
+        target_score_P = torch.where(repeats.target_P.isneginf(), target_score_P, repeats.target_P)
     return ((everything_P - target_score_P) * weight_P).sum()
 
 
@@ -103,18 +106,19 @@ def _chunk(
 ) -> Tensor:  # fmt: skip
     """The loss of one chunk; its gradients are added to `gradients`. The padding's score is left out.
 
-    loss = log(S + R) - log(exp(score) + r), S the sum over all items, R and r what the pointer adds to all, to the
-    target. So the gradient of a score is that of the plain softmax times S / (S + R), and for the target's own part
-    exp(score) / (exp(score) + r).
+    loss = log(S + R) - log(t), S the sum over all items, R what the pointer gives to all inputs, and t what it gives
+    to the target, or exp(score) where it gives it nothing. So the gradient of a score is that of the plain softmax
+    times S / (S + R), and the target's own part is there only where the pointer's is not.
     """
     score_CI = torch.addmm(bias_I, state_CD, item_ID.T)
     score_CI[:, PADDING_INDEX] = float("-inf")
     log_sum_C = torch.logsumexp(score_CI, dim=1)
     target_score_C = score_CI.gather(1, target_C[:, None])[:, 0]
     log_all_C = torch.logaddexp(log_sum_C, pointed.everything_P)
-    log_target_C = torch.logaddexp(target_score_C, pointed.target_P)
+    is_new_C = pointed.target_P.isneginf()
+    log_target_C = torch.where(is_new_C, target_score_C, pointed.target_P)
     loss_C = torch.where(weight_C > 0, (log_all_C - log_target_C) * weight_C, 0.0)
-    plain_share_C = torch.where(weight_C > 0, (target_score_C - log_target_C).exp(), 0.0)
+    plain_share_C = ((weight_C > 0) & is_new_C).to(score_CI.dtype)
     chance_CI = score_CI.sub_(log_all_C[:, None]).exp_()
     chance_CI.scatter_add_(1, target_C[:, None], -plain_share_C[:, None]).mul_(weight_C[:, None])
     gradients.state_PD[rows] = chance_CI @ item_ID

@@ -26,7 +26,7 @@ _NEVER = -1e9
 
 
 class Question(NamedTuple):
-    """What an item's score is made of: score(i) = log(exp(state . vector(i)) + sum of exp(weight) where item is i).
+    """What an item's score is made of: log(sum of exp(weight) where item is i), else state . vector(i); see pointer.py.
 
     state_BD has D + 1 columns, the last 1 for the items' biases; item_BL and weight_BL are the history that the pointer
     points to, of no columns where the model has none.

@@ -1,13 +1,16 @@
-"""What a history holds may come again: a pointer from the state to each past input.
+"""What a history holds may come again, or never: a pointer from the state to each past input.
 
-A grocer's customer buys the same milk every week. To say so, an item's embedding alone would have to tell it from
-every other item in a few dozen numbers. A pointer says it directly, as RepeatNet (Ren et al. 2019) and the
-pointer-generator (See et al. 2017) do, here as one unnormalised mixture:
+A grocer's customer buys the same milk every week; nobody buys the same novel twice. An item's embedding would have to
+say so in a few dozen numbers, beside all else that it says, and a state always resembles the items that it was made
+of. So what is known is told from what is new, as RepeatNet (Ren et al. 2019) does, here in one softmax:
 
-    weight(item) = exp(state . vector(item)) + sum of exp(pointer(state, t)) over the inputs t that are this item
+    weight(item) = exp(state . vector(item))                                        where the history lacks the item
+    weight(item) = sum of exp(pointer(state, t)) over the inputs t that are the item     where it holds it
 
-An item outside the history keeps its inner product, so an exact top-K needs the top-K of the inner products and
-the items of the history, nothing more. B sequences, L inputs, P positions that point, D width.
+An exact top-K needs the best inner products among the items that the history lacks, and the items of the history,
+nothing more. In training the products of the history's items stay in the sum, as negatives that are never right: left
+out, states come to resemble the items that they are made of, and overfit three times as fast (README, Decisions).
+B sequences, L inputs, P positions that point, D width.
 """
 
 import math
@@ -25,7 +28,10 @@ _FIRST_SHARE = 0.05
 
 
 class Repeats(NamedTuple):
-    """Log of the weight that a position's pointer gives: to all inputs together, and to those that are the target."""
+    """Log of the weight that a position's pointer gives: to all inputs together, and to those that are the target.
+
+    The second is -inf where the history lacks the target.
+    """
 
     everything_P: Tensor
     target_P: Tensor
@@ -43,6 +49,7 @@ class Pointer(nn.Module):
         self.query = nn.Linear(dimension, dimension)
         self.key = nn.Linear(dimension, dimension)
         self.share = nn.Linear(dimension, 1)
+        self.staple = nn.Linear(dimension, 1)
         self.bias_by_inputs = nn.Parameter(torch.zeros(_BUCKETS))
         # An item weighs 1 at first on average, as the biases of items have it.
         self.bias_by_sessions = nn.Parameter(torch.full((2, _BUCKETS), math.log(_FIRST_SHARE * item_count / length)))
@@ -57,6 +64,7 @@ class Pointer(nn.Module):
         logit_BPL = (
             content_BPL
             + self.share(state_BPD)
+            + self.staple(input_BLD).transpose(1, 2)
             + self.bias_by_inputs[_bucket(inputs_BPL)]
             + self.bias_by_sessions.flatten()[ends_BP1 * _BUCKETS + _bucket(sessions_BPL)]
         )
@@ -85,10 +93,13 @@ def weight_by_item(item_BL: Tensor, weight_BL: Tensor) -> Tensor:
     return total[place_BL].log() + greatest_B1
 
 
-def add_repeats(score_BI: Tensor, item_BL: Tensor, weight_BL: Tensor) -> Tensor:
-    """Adds to the scores of the items of each history, in place, what the pointer gives them."""
-    repeated_BL = torch.logaddexp(score_BI.gather(1, item_BL), weight_by_item(item_BL, weight_BL))
-    return score_BI.scatter_(1, item_BL, repeated_BL)
+def put_repeats(score_BI: Tensor, item_BL: Tensor, weight_BL: Tensor) -> Tensor:
+    """Puts in place of the scores of the items of each history what the pointer gives them.
+
+    Inputs with the weight -inf are filling, or yet to come: their items keep their scores.
+    """
+    given_BL = weight_by_item(item_BL, weight_BL)
+    return score_BI.scatter_(1, item_BL, torch.where(given_BL.isneginf(), score_BI.gather(1, item_BL), given_BL))
 
 
 def _distances(place_BP: Tensor, place_BL: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
-"""The exact K best where a model also points at the history: what the inner products rank first, and the history.
+"""The exact K best where a model also points at the history: the best inner products outside it, and the history.
 
-An item outside the history keeps its inner product, so it can be among the K best only if it is among the K best inner
-products. B users, L inputs, D width, I items, K places, C candidates.
+B users, L inputs, D width, I items, K places, C candidates.
 """
 
 from collections.abc import Sequence
@@ -9,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from nextaisle.contract.tokens import PADDING_INDEX
@@ -24,31 +22,25 @@ def best_items(
     question: Question, vector_ID: Tensor, k: int, excluded: Sequence[Array] | None,
     tie_key_I: Array, excluded_everywhere_E: Array | None = None,
 ) -> tuple[Array, Array]:  # fmt: skip
-    """As `top_k`, for the scores of `question`: inner products, and what the pointer adds to items of the history.
+    """As `top_k`, for the scores of `question`: inner products, and what the pointer gives to items of the history.
 
-    | inner products of 1, 2, 3 | history, weights | scores                  | k | items |
-    |---------------------------|------------------|-------------------------|---|-------|
-    | 0  1  2                   | 1, log 20        | log(1 + 20)  1  2       | 2 | 1 3   |
+    | inner products of 1, 2, 3 | history, weights | scores           | k | items |
+    |---------------------------|------------------|------------------|---|-------|
+    | 0  1  2                   | 1, log 20        | log(20)  1  2    | 2 | 1 3   |
+    | 0  1  2                   | 3, log 2         | 0  1  log(2)     | 2 | 2 3   |
     """
-    index_BK, score_BK = top_k(question.state_BD, vector_ID, k, excluded, tie_key_I, excluded_everywhere_E)
     if question.item_BL.shape[1] == 0:
-        return index_BK, score_BK
+        return top_k(question.state_BD, vector_ID, k, excluded, tie_key_I, excluded_everywhere_E)
     repeated_BL = question.item_BL.numpy()
-    repeated_score_BL = _repeated_scores(question, vector_ID)
+    hidden = [np.append(history, excluded[user]) if excluded else history for user, history in enumerate(repeated_BL)]
+    index_BK, score_BK = top_k(question.state_BD, vector_ID, k, hidden, tie_key_I, excluded_everywhere_E)
+    # In double precision rounded to single, as top_k scores.
+    repeated_score_BL = weight_by_item(question.item_BL, question.weight_BL.double()).float().numpy()
     is_shown_BL = _is_shown(repeated_BL, excluded, excluded_everywhere_E)
     repeated_score_BL[~is_shown_BL] = -np.inf
     index_BC = np.concatenate([np.where(is_shown_BL, repeated_BL, PADDING_INDEX), index_BK], axis=1)
     score_BC = np.concatenate([repeated_score_BL, score_BK], axis=1)
     return _best_distinct(index_BC.astype(np.int64), score_BC, k, tie_key_I)
-
-
-def _repeated_scores(question: Question, vector_ID: Tensor) -> Array:
-    """score_BL of the history's items, in double precision rounded to single, as top_k scores them."""
-    vector_BLD = vector_ID[question.item_BL].double()
-    product_BL = torch.einsum("bd,bld->bl", question.state_BD.double(), vector_BLD)
-    weight_BL = weight_by_item(question.item_BL, question.weight_BL.double())
-    score_BL: Array = torch.logaddexp(product_BL, weight_BL).float().numpy()
-    return score_BL
 
 
 def _is_shown(item_BL: Array, excluded: Sequence[Array] | None, everywhere_E: Array | None) -> Array:
@@ -66,7 +58,7 @@ def _is_shown(item_BL: Array, excluded: Sequence[Array] | None, everywhere_E: Ar
 
 
 def _best_distinct(index_BC: Array, score_BC: Array, k: int, tie_key_I: Array) -> tuple[Array, Array]:
-    """Of each item its best score (the pointer only adds), then the K best, ties by key, then by index."""
+    """Each item once, then the K best, ties by key, then by index."""
     order_BC = np.lexsort((-score_BC, index_BC), axis=1)
     index_BC, score_BC = np.take_along_axis(index_BC, order_BC, 1), np.take_along_axis(score_BC, order_BC, 1)
     is_again_BC = np.zeros(index_BC.shape, bool)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from nextaisle.contract.tokens import PADDING_INDEX
 from nextaisle.feed.batches import Batch
-from nextaisle.model.next_item import Encoded, NextItemModel
+from nextaisle.model.next_item import Encoded
+from nextaisle.model.pointer import Pointer
 
 
 class Questions(NamedTuple):
@@ -62,12 +63,11 @@ def asked_in_validation(batch: Batch, place_BS: Tensor, is_before_session: bool)
     return following._replace(at_P=torch.where(before_P >= 0, before_P, following.at_P))
 
 
-def pointed(model: NextItemModel, encoded: Encoded, batch: Batch, asked: Questions) -> tuple[Tensor, Tensor]:
-    """logit_PL of the model's pointer for each question, and item_PL, what it points to."""
-    if model.pointer is None:
-        raise ValueError("the model has no pointer")
-    logit_BSL = model.pointer(encoded.state_BSD, encoded.input_BLD, batch.inputs.session_end_BL, encoded.place_BS)
-    return logit_BSL[asked.row_P, asked.at_P].float(), batch.inputs.item_BL[asked.row_P]
+def pointed(pointer: Pointer, encoded: Encoded, batch: Batch, asked: Questions) -> Tensor:
+    """logit_PL: how strongly the pointer points to each input of the window, for each question."""
+    logit_BSL = pointer(encoded.state_BSD, encoded.input_BLD, batch.inputs.session_end_BL, encoded.place_BS)
+    logit_PL: Tensor = logit_BSL[asked.row_P, asked.at_P].float()
+    return logit_PL
 
 
 def _following(batch: Batch, place_BS: Tensor) -> Questions:

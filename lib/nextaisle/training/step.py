@@ -72,8 +72,11 @@ class Step:
         with _mixed_precision(batch.target_BL.device):
             encoded = self.model(batch.inputs)
         asked = asked_in_training(batch, encoded.place_BS, self.settings.session_share)
-        repeated = repeats(*pointed(self.model, encoded, batch, asked), asked.target_P) if self.model.pointer else None
         state_PD = encoded.state_BSD[asked.row_P, asked.at_P].float()
+        repeated = None
+        if self.model.pointer is not None:
+            logit_PL = pointed(self.model.pointer, encoded, batch, asked)
+            repeated = repeats(logit_PL, batch.inputs.item_BL[asked.row_P], asked.target_P)
         own_P = batch.inputs.item_BL[asked.row_P, encoded.place_BS[asked.row_P, asked.at_P]]
         loss = self.loss(state_PD, asked.target_P, own_P, asked.weight_P, repeated, random)
         (loss / max(global_weight, 1.0)).backward()  # type: ignore[no-untyped-call]

@@ -11,7 +11,7 @@ from nextaisle.contract.tokens import PADDING_INDEX
 from nextaisle.feed.batches import Batch, cut_in_order
 from nextaisle.feed.windows import Windows
 from nextaisle.model.next_item import NextItemModel
-from nextaisle.model.pointer import add_repeats
+from nextaisle.model.pointer import put_repeats
 from nextaisle.training import distributed
 from nextaisle.training.questions import asked_in_validation, pointed
 
@@ -70,14 +70,15 @@ def ranks(model: NextItemModel, batch: Batch, vector_ID: Tensor, is_before_sessi
     state_PD = encoded.state_BSD[asked.row_P, asked.at_P]
     state_PD = torch.cat([state_PD, torch.ones_like(state_PD[:, :1])], dim=1)
     if model.pointer is not None:
-        weight_PL, item_PL = pointed(model, encoded, batch, asked)
+        weight_PL = pointed(model.pointer, encoded, batch, asked)
+        item_PL = batch.inputs.item_BL[asked.row_P]
     found = []
     size = max(1, _SCORES // len(vector_ID))
     for start in range(0, len(state_PD), size):
         rows = slice(start, start + size)
         score_CI = state_PD[rows] @ vector_ID.T
         if model.pointer is not None:
-            score_CI = add_repeats(score_CI, item_PL[rows], weight_PL[rows])
+            score_CI = put_repeats(score_CI, item_PL[rows], weight_PL[rows])
         target_score_C = score_CI.gather(1, asked.target_P[rows][:, None])
         found.append((score_CI >= target_score_C).sum(1))
     return torch.cat(found) if found else asked.target_P
