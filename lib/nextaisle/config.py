@@ -251,6 +251,15 @@ class Settings(Section):
     tracking: Tracking
 
     @model_validator(mode="after")
+    def _histories_reach_as_far_as_windows(self) -> Self:
+        if self.sequences.max_events < self.examples.length:
+            raise ValueError(
+                f"sequences.max_events is {self.sequences.max_events}, expected at least examples.length, "
+                f"{self.examples.length}: scoring would see less of a history than training and judging do"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _span_holds_every_target(self) -> Self:
         if 0 < self.model.span < self.examples.stride:
             raise ValueError(

@@ -101,9 +101,12 @@ def test_a_model_is_judged_beside_the_baselines_and_the_better_one_is_champion(s
     assert cases.where("model = 'candidate'").select(F.sum("cases")).collect()[0][0] == 3
 
 
-@pytest.mark.slow
-def test_a_champion_with_another_vocabulary_cannot_be_judged_and_gives_way(shop: Shop) -> None:
-    old = shop.train(best_item=3, minute=1, vocabulary="another")
+@pytest.mark.parametrize("fault", ["vocabulary", "version"])
+def test_a_champion_that_cannot_be_judged_gives_way(shop: Shop, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as earlier:
+        if fault == "version":
+            earlier.setattr(ModelSpec, "to_json", lambda spec: {**vars(spec), "version": 1})
+        old = shop.train(best_item=3, minute=1, vocabulary="another" if fault == "vocabulary" else "")
     shop.tracker.promote(shop.tracker.register(old, "model"))
     new = shop.train(best_item=4, minute=2)
     assert shop.evaluate().outcome == "done"

@@ -41,6 +41,16 @@ def test_the_encoder_sees_the_latest_inputs_of_each_history_and_the_pointer_all(
     torch.testing.assert_close(question.state_BD[1], spanned.ask(inputs([6, 7])).state_BD[0])
 
 
+def test_a_model_that_is_not_told_of_sessions_points_as_if_there_were_none() -> None:
+    torch.manual_seed(1)
+    untold = NextItemModel(ModelSpec("lstm", 16, 1, 1, 0.0, 8, 30, (), has_pointer=True)).eval()
+    with torch.no_grad():
+        untold.pointer.bias_by_sessions.normal_()  # type: ignore[union-attr]
+    plain = inputs([1, 2, 3])
+    ended = plain._replace(session_end_BL=torch.tensor([[1, 0, 1]]))
+    assert torch.equal(untold.ask(plain).weight_BL, untold.ask(ended).weight_BL)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_filling_changes_nothing(name: str) -> None:
     encoder = model(name)

@@ -198,8 +198,10 @@ RECOMMENDATIONS: Final = Table(
         _column("variant", "string", "Arm of an experiment, or default"),
         _column("rank", "int", "1 is best"),
         _column("item_id", "string", "What to show"),
-        _column("score", "double", "The model's score; comparable within one user and model_version"),
-        _column("reason", "string", "model, or popular where the user has no history the model knows"),
+        _column(
+            "score", "double", "The model's score, comparable within one list; of popular rows their recent events"
+        ),
+        _column("reason", "string", "model, or popular where the model knows no history, or no more items"),
         _column("model_version", "string", "Registered model and version that made the list"),
     ),
     key=("user_id", "score_date", "variant", "rank"),
@@ -246,8 +248,8 @@ JOB_RUNS: Final = Table(
     (
         _column("run_id", "string", "Id of this run"),
         _column("job", "string", "File name in jobs/, without .py"),
-        _column("first_date", "date?", "First day asked for; null for everything"),
-        _column("last_date", "date?", "Last day asked for"),
+        _column("first_date", "date?", "First day built; null for everything"),
+        _column("last_date", "date?", "Last day built"),
         _column("job_key", "string", "Hash of what the result depends on: code, configuration, inputs"),
         _column("rules_key", "string", "Hash of the sections of the configuration that the job names"),
         _column("outcome", "string", "done, unchanged, or failed"),

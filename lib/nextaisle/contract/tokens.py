@@ -11,7 +11,8 @@ from typing import Final
 PADDING_INDEX: Final = 0
 FIRST_ITEM_INDEX: Final = 1
 
-# In this order for good: append only. A type's index is its place here, plus one.
+# In this order for good: append only. A type's index is its place here, plus one. A model that was trained with fewer
+# cannot be read any more, and gives way to the next one.
 EVENT_TYPES: Final = (
     "view",
     "search",

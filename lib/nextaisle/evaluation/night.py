@@ -101,9 +101,7 @@ def _contest(tracker: Tracker, run_id: str, items: DataFrame) -> Contest:
             f"the model of run {run_id} was trained with other items than the table's; run train_model again"
         )
     rival = find_rival(tracker, run_id)
-    champion = _fetch(tracker, rival, items) if rival else None
-    if rival and champion is None:
-        log.warning("the champion, of run %s, knows other items than the table's: it cannot be judged", rival)
+    champion = _fetch_rival(tracker, rival, items) if rival else None
     note_rival(tracker, run_id, rival)
     return Contest(
         run_id, rival, {CANDIDATE: candidate} | ({CHAMPION: champion} if champion else {}), item_count(items)
@@ -115,6 +113,18 @@ def _fetch(tracker: Tracker, run_id: str, items: DataFrame) -> PackedModel | Non
     folder = tracker.download(run_id, MODEL_PATH) / LINEAGE
     spec = load_model(folder).spec
     return pack_model(folder) if spec.vocabulary_hash == vocabulary_hash(items, spec.item_count) else None
+
+
+def _fetch_rival(tracker: Tracker, rival: str, items: DataFrame) -> PackedModel | None:
+    """The champion's model; None if it cannot be judged, as one of an older version: it must not stand for ever."""
+    try:
+        champion = _fetch(tracker, rival, items)
+    except InputError as error:
+        log.warning("the champion, of run %s, cannot be judged: %s", rival, error)
+        return None
+    if champion is None:
+        log.warning("the champion, of run %s, knows other items than the table's: it cannot be judged", rival)
+    return champion
 
 
 @contextmanager

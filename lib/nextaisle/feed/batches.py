@@ -32,8 +32,8 @@ class Batch(NamedTuple):
 def cut_batches(windows: Windows, batch_positions: int, span: int, random: np.random.Generator) -> Iterator[Batch]:
     """Every window once: shuffled, pooled, sorted by length in the pool, cut to `batch_positions`, batches shuffled.
 
-    `batch_positions` counts what is encoded, of a window at most `span` inputs, and the filling too, so that no batch
-    needs more memory than another. A window longer than that is a batch of its own.
+    `batch_positions` counts what is encoded, of a window at most `span` inputs, and the filling too: the encoder's work
+    is alike in all batches. A window longer than that is a batch of its own.
     """
     for chosen_B in _shuffled(windows.length_W, batch_positions, span, random):
         yield to_batch(windows, chosen_B)

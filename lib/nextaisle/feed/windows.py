@@ -29,10 +29,6 @@ class Windows(NamedTuple):
     def length_W(self) -> Array:
         return np.diff(self.offset_W1)
 
-    @property
-    def byte_count(self) -> int:
-        return sum(array.nbytes for array in self)
-
     def take(self, index_N: Array) -> "Windows":
         """These windows, in this order."""
         length_N = self.length_W[index_N]

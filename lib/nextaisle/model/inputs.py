@@ -13,9 +13,9 @@ class Inputs(NamedTuple):
     |--------------|---------------|----------------|----------|
     | 7  9  4  0   | 1  1  6  0    | 0  1  1  0     | 3        |
 
-    session_end is 1 where the event that follows begins another session than the input's. It is known when the
-    question is asked, so it tells the model whether to go on within a visit or to open a new one; the last input of a
-    history that is scored has 1.
+    session_end is 1 where the event that follows begins another session than the input's: it tells the model whether to
+    go on within a visit or to open a new one. The last input of a history that is scored or judged has 1, since a list
+    is made for the next visit.
     """
 
     item_BL: Tensor

@@ -1,4 +1,4 @@
-"""The model: histories in, a state per position out, whose product with an item's vector is the item's score.
+"""The model: histories in, a state per position out; its product with an item's vector is the score of a new item.
 
 B sequences, L inputs, S of them encoded, D width, I items with the padding at 0.
 """
@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 # Small, so that the first scores are nearly equal and the first loss is log(items).
 _INITIAL_SCALE = 0.02
-# Added to the padding's score: no item is ever below it, and it stays finite in single precision.
+# The padding's bias: no item is ever below it, and it stays finite in single precision.
 _NEVER = -1e9
 
 
@@ -115,9 +115,23 @@ class NextItemModel(nn.Module):
         with_one_BD = torch.cat([state_BD, torch.ones_like(state_BD[:, :1])], dim=1)
         if self.pointer is None:
             return Question(with_one_BD, inputs.item_BL[:, :0], with_one_BD[:, :0])
-        weight_BL = self.pointer(state_BD[:, None], encoded.input_BLD, inputs.session_end_BL, last_B[:, None])[:, 0]
+        weight_BL = self.point(encoded, inputs, state_BD[:, None], last_B[:, None])[:, 0]
         is_filling_BL = inputs.item_BL == PADDING_INDEX
         return Question(with_one_BD, inputs.item_BL, weight_BL.masked_fill(is_filling_BL, float("-inf")))
+
+    def point(self, encoded: Encoded, inputs: Inputs, state_BPD: Tensor, place_BP: Tensor) -> Tensor:
+        """logit_BPL of the pointer: how strongly the state at input `place` points to each input.
+
+        Raises:
+            ValueError: the model has none.
+        """
+        if self.pointer is None:
+            raise ValueError("the model has no pointer")
+        ends_BL = inputs.session_end_BL
+        # A model that is not told of sessions must not learn of them here: at scoring one always ends.
+        told_BL = ends_BL if self.session_end is not None else torch.zeros_like(ends_BL)
+        logit_BPL: Tensor = self.pointer(state_BPD, encoded.input_BLD, told_BL, place_BP)
+        return logit_BPL
 
     def item_vectors(self) -> Tensor:
         """[I, D + 1] with `score = state_BD @ item_vectors().T` before repeats; row 0 is below every item."""

@@ -9,7 +9,7 @@ of. So what is known is told from what is new, as RepeatNet (Ren et al. 2019) do
 
 An exact top-K needs the best inner products among the items that the history lacks, and the items of the history,
 nothing more. In training the products of the history's items stay in the sum, as negatives that are never right: left
-out, states come to resemble the items that they are made of, and overfit three times as fast (README, Decisions).
+out, states come to resemble the items that they are made of, and overfit twice as fast (README, Decisions).
 B sequences, L inputs, P positions that point, D width.
 """
 
@@ -38,7 +38,8 @@ class Repeats(NamedTuple):
 
 
 class Pointer(nn.Module):
-    """Logits by content, by distance in inputs, and by distance in sessions; the last know whether a session ends.
+    """Logits by content, by the state's habit of repeating (`share`), by how often an input comes again (`staple`), by
+    distance in inputs, and by distance in sessions; the last know whether a session ends.
 
     Within one basket hardly anything is bought twice; the next one repeats it. Hence a bias for "this many sessions
     ago" when the target begins another session, and another bias when it does not.

@@ -5,6 +5,8 @@ from typing import Any, Self
 
 from nextaisle.contract.errors import InputError
 
+# Raised when stored weights would mean something else to this code: older models are then refused, and trained again.
+VERSION = 2
 MODEL_NAMES = ("transformer", "lstm", "lstm_attention")
 
 
@@ -20,6 +22,7 @@ class ModelSpec:
     | inputs            | ("event_type", "session_end")  | what it sees beside the item                           |
     | cardinalities     | {"department": 31}             | values of each item attribute, 0 (unknown) not counted |
     | has_pointer       | True                           | whether it can point at its inputs: pointer.py         |
+    | version           | 2                              | of the formulas that the weights are for               |
     | vocabulary_hash   | "9f31.."                       | contract/vocabulary.py: the item behind each index     |
     """
 
@@ -35,6 +38,7 @@ class ModelSpec:
     vocabulary_hash: str = ""
     has_pointer: bool = False
     span: int = 0
+    version: int = VERSION
 
     @property
     def encoded_length(self) -> int:
@@ -54,11 +58,15 @@ class ModelSpec:
         """Reads what `to_json` wrote.
 
         Raises:
-            InputError: names the fields that are missing or unknown, or the unknown model.
+            InputError: names the fields that are missing or unknown, the other version, or the unknown model.
         """
         expected = set(cls.__dataclass_fields__)
         if set(stored) != expected:
             raise InputError(f"a model's spec has the fields {sorted(stored)}, expected {sorted(expected)}")
+        if stored["version"] != VERSION:
+            raise InputError(
+                f"the stored model is of version {stored['version']}, this code reads {VERSION}; train anew"
+            )
         if stored["name"] not in MODEL_NAMES:
             raise InputError(f"the stored model is a {stored['name']!r}, expected one of {MODEL_NAMES}")
         return cls(**{**stored, "inputs": tuple(stored["inputs"])})

@@ -34,8 +34,8 @@ def with_earlier_items(
     |---------|-----------------|--------------------------------------------|
     | none    |                 | null                                       |
     | seen    | all events      | null                                       |
-    | seen    | the last 500    | every item ever, through `day`             |
-    | bought  | the last 500    | every item ever bought, through `day`      |
+    | seen    | the latest ones | every item ever, through `day`             |
+    | bought  | the latest ones | every item ever bought, through `day`      |
     """
     if exclude == "none":
         return histories.withColumn("earlier_indices", F.lit(None).cast("array<int>"))

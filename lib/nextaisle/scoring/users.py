@@ -6,6 +6,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Users, absolute
 from nextaisle.contract.errors import ConfigurationError, InputError
+from nextaisle.spark import mapping_rules
 
 
 def read_listed_users(spark: SparkSession, users: Users) -> DataFrame:
@@ -25,7 +26,8 @@ def read_listed_users(spark: SparkSession, users: Users) -> DataFrame:
     except AnalysisException as error:
         raise InputError(f"[users] path {users.path} cannot be read as {users.format}: {error}") from error
     try:
-        user_ids = rows.select(F.expr(users.columns["user_id"]).cast("string").alias("user_id"))
+        with mapping_rules(spark):
+            user_ids = rows.select(F.expr(users.columns["user_id"]).cast("string").alias("user_id"))
     except AnalysisException as error:
         raise ConfigurationError(
             f"[users.columns] user_id = {users.columns['user_id']!r} does not fit columns {rows.columns}: {error}"

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 from nextaisle.config import Items, absolute
 from nextaisle.contract.errors import ConfigurationError, InputError
 from nextaisle.contract.tables import ITEMS
+from nextaisle.spark import mapping_rules
 
 ATTRIBUTES = ("title", "department", "category", "brand", "product_type", "price", "image")
 _TYPES = {column.name: column.type for column in ITEMS.columns}
@@ -26,7 +27,8 @@ def read_catalogue(spark: SparkSession, source: Items) -> DataFrame:
         return spark.createDataFrame([], schema)
     if "item_id" not in source.columns:
         raise ConfigurationError("[items.columns] has no item_id; say which column of the catalogue holds it")
-    mapped = _mapped(_read(spark, source), source)
+    with mapping_rules(spark):
+        mapped = _mapped(_read(spark, source), source)
     newest = F.max(F.struct(*ATTRIBUTES)).alias("attributes")
     one_per_item = mapped.where(F.col("item_id").isNotNull()).groupBy("item_id").agg(newest)
     return one_per_item.select("item_id", "attributes.*")

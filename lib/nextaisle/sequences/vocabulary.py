@@ -4,7 +4,7 @@ The lookup is two sorted arrays, 12 bytes per item: 5 million items are 60 MB in
 """
 
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,8 +14,6 @@ from pyspark.sql import DataFrame
 
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tokens import EVENT_TYPE_INDEX, PADDING_INDEX
-
-_NOT_FOUND: Final = 0
 
 
 class Lookup(NamedTuple):

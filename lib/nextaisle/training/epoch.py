@@ -52,9 +52,11 @@ def run_epoch(
 
 
 def _batches(epoch: int, step: Step, feed: Feed, random: np.random.Generator) -> Iterator[Batch]:
-    positions = step.settings.batch_positions
-    for part in feed.parts(epoch, step.settings.seed, POOL_BATCHES * positions):
-        yield from cut_batches(part, positions, step.model.spec.encoded_length, random)
+    positions, spec = step.settings.batch_positions, step.model.spec
+    # A part is counted in inputs, a pool in those that are encoded.
+    part_inputs = POOL_BATCHES * positions * spec.length // spec.encoded_length
+    for part in feed.parts(epoch, step.settings.seed, part_inputs):
+        yield from cut_batches(part, positions, spec.encoded_length, random)
 
 
 def in_step(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float, float]]:

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from nextaisle.contract.tokens import PADDING_INDEX
 from nextaisle.feed.batches import Batch
-from nextaisle.model.next_item import Encoded
-from nextaisle.model.pointer import Pointer
+from nextaisle.model.next_item import Encoded, NextItemModel
 
 
 class Questions(NamedTuple):
@@ -63,11 +62,10 @@ def asked_in_validation(batch: Batch, place_BS: Tensor, is_before_session: bool)
     return following._replace(at_P=torch.where(before_P >= 0, before_P, following.at_P))
 
 
-def pointed(pointer: Pointer, encoded: Encoded, batch: Batch, asked: Questions) -> Tensor:
-    """logit_PL: how strongly the pointer points to each input of the window, for each question."""
-    logit_BSL = pointer(encoded.state_BSD, encoded.input_BLD, batch.inputs.session_end_BL, encoded.place_BS)
-    logit_PL: Tensor = logit_BSL[asked.row_P, asked.at_P].float()
-    return logit_PL
+def pointed(model: NextItemModel, encoded: Encoded, batch: Batch, asked: Questions) -> Tensor:
+    """logit_PL: how strongly the model points to each input of the window, for each question."""
+    logit_BSL = model.point(encoded, batch.inputs, encoded.state_BSD, encoded.place_BS)
+    return logit_BSL[asked.row_P, asked.at_P].float()
 
 
 def _following(batch: Batch, place_BS: Tensor) -> Questions:

@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 # Steps over which the learning rate rises: Adam's first estimates of the variance are noise.
 _WARM_UP_STEPS = 100
 
-# loss(state_PD, target_P, own_P, weight_P, repeats, random): the sum over the targets; own_P is each position's input.
+# loss(state_PD, target_P, own_P, weight_P, repeats, random): the sum over the targets; own_P is the input asked.
 Loss = Callable[[Tensor, Tensor, Tensor, Tensor, Repeats | None, np.random.Generator], Tensor]
 
 
@@ -75,7 +75,7 @@ class Step:
         state_PD = encoded.state_BSD[asked.row_P, asked.at_P].float()
         repeated = None
         if self.model.pointer is not None:
-            logit_PL = pointed(self.model.pointer, encoded, batch, asked)
+            logit_PL = pointed(self.model, encoded, batch, asked)
             repeated = repeats(logit_PL, batch.inputs.item_BL[asked.row_P], asked.target_P)
         own_P = batch.inputs.item_BL[asked.row_P, encoded.place_BS[asked.row_P, asked.at_P]]
         loss = self.loss(state_PD, asked.target_P, own_P, asked.weight_P, repeated, random)

@@ -70,7 +70,7 @@ def ranks(model: NextItemModel, batch: Batch, vector_ID: Tensor, is_before_sessi
     state_PD = encoded.state_BSD[asked.row_P, asked.at_P]
     state_PD = torch.cat([state_PD, torch.ones_like(state_PD[:, :1])], dim=1)
     if model.pointer is not None:
-        weight_PL = pointed(model.pointer, encoded, batch, asked)
+        weight_PL = pointed(model, encoded, batch, asked)
         item_PL = batch.inputs.item_BL[asked.row_P]
     found = []
     size = max(1, _SCORES // len(vector_ID))
