@@ -40,7 +40,8 @@ def words(root: Path, logs: Path) -> list[str]:
     sets = {
         "store.root": root, "source.path": f"{logs}/{{date}}/*.gz", "events.identical_records": "drop",
         "source.schema": "user string, item string, time string", "source.columns.user_id": "user",
-        "source.columns.item_id": "item", "source.columns.event_time": "time", "source.columns.event_type": "\"'view'\"",
+        "source.columns.item_id": "item", "source.columns.event_time": "time",
+        "source.columns.event_type": "\"'view'\"",  # TOML's quotes around SQL's
     }  # fmt: skip
     return [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
 
