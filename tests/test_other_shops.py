@@ -1,11 +1,9 @@
 """Logs of real shops that nothing was written for: from the raw log to sequences by an overlay alone."""
 
 import json
-import warnings
 from datetime import UTC
 from pathlib import Path
 
-import pytest
 from pyspark.sql import SparkSession
 
 from jobs import build_sequences, build_sessions, clean_events
@@ -13,8 +11,8 @@ from nextaisle import config
 from nextaisle.contract.tables import SEQUENCES, SESSIONS
 from nextaisle.job import execute
 from nextaisle.store import Store
+from tests.shared_data import shared
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 KINDS = {"clicks": "view", "carts": "cart", "orders": "purchase"}
 
 
@@ -37,11 +35,3 @@ def test_ottos_nested_json_becomes_sequences(spark: SparkSession, tmp_path: Path
         known = sorted((str(event["aid"]), KINDS[event["type"]]) for event in events)
         assert sorted(zip(row.item_ids, row.event_types, strict=True)) == known
     assert sum(row.event_count for row in store.read(SESSIONS).collect()) == 862
-
-
-def shared(name: str) -> Path:
-    path = SHARED / name
-    if not path.exists():
-        warnings.warn(f"{path} is not there: a log of another shop is not tried", stacklevel=2)
-        pytest.skip(f"{path} is not there")
-    return path

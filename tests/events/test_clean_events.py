@@ -3,7 +3,6 @@
 import gzip
 import json
 import shutil
-import warnings
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -17,10 +16,10 @@ from nextaisle import config
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES, Table
 from nextaisle.job import Outcome, execute
 from nextaisle.store import Store
+from tests.shared_data import shared
 
 SCHEMA = "id string, user string, item string, kind string, time string, price string"
 COLUMNS = {"user_id": "user", "item_id": "item", "event_type": "kind", "event_time": "time", "price": "price"}
-SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 Clean = Callable[..., Outcome]
 
@@ -310,11 +309,3 @@ def test_a_line_of_text_per_user_needs_an_overlay_alone(clean: Clean, rows: Rows
     assert outcome.rows["accepted"] == 198_502, outcome.reason
     first = [(time, item) for time, user, item in rows(EVENTS, "event_time", "user_id", "item_id") if user == "2"]
     assert [item for _, item in sorted(first)] == ["6", "7", "8", "9", "10", "4", "11"]
-
-
-def shared(name: str) -> Path:
-    path = SHARED / name
-    if not path.exists():
-        warnings.warn(f"{path} is not there: a log of another shop is not tried", stacklevel=2)
-        pytest.skip(f"{path} is not there")
-    return path
