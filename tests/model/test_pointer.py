@@ -77,11 +77,31 @@ def test_both_losses_and_their_gradients_are_those_of_the_mixture() -> None:
 
 
 def test_what_the_losses_are_told_is_what_the_pointer_says() -> None:
+    """Two windows of three inputs; the pointer of the latest two is asked, one of them twice."""
     torch.manual_seed(1)
-    pointer, state, inputs = Pointer(4, 10, 5), torch.randn(1, 3, 4), torch.randn(1, 3, 4)
-    items, targets, ends = torch.tensor([[7, 8, 7]]), torch.tensor([[8, 7, 0]]), torch.zeros(1, 3, dtype=torch.long)
-    logits = pointer(state, inputs, ends, torch.arange(3)[None, :])[0]
-    told = repeats(logits[:2], items.expand(2, 3), targets[0, :2])
-    torch.testing.assert_close(told.everything_P, torch.logsumexp(logits[:2], 1))
-    # Item 8 comes only after the first state; the second state has seen one 7, at the first place.
-    assert told.target_P.tolist() == pytest.approx([float("-inf"), logits[1, 0].item()])
+    pointer, state, inputs = Pointer(4, 10, 5), torch.randn(2, 2, 4), torch.randn(2, 3, 4)
+    items, places = torch.tensor([[7, 8, 7], [9, 9, 9]]), torch.tensor([[1, 2], [1, 2]])
+    logits = pointer(state, inputs, torch.zeros(2, 3, dtype=torch.long), places)
+    row, at, target = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 1, 0]), torch.tensor([7, 7, 9, 9])
+    told = repeats(logits, items, places, row, at, target)
+    torch.testing.assert_close(told.everything_P, torch.logsumexp(logits, 2)[row, at])
+    # The input behind a state is not pointed to; window 0 has no 9; both nines before the state count.
+    both_nines = torch.logsumexp(logits[1, 0, :2], 0)
+    both_sevens = torch.logsumexp(logits[0, 1, [0, 2]], 0)
+    expected = torch.stack([logits[0, 0, 0], both_sevens, torch.tensor(float("-inf")), both_nines])
+    torch.testing.assert_close(told.target_P, expected)
+
+
+def test_the_pointers_biases_learn_as_their_sum_over_all_look_ups_says() -> None:
+    torch.manual_seed(1)
+    pointer = Pointer(4, 10, 5).double()
+    state, inputs = torch.randn(2, 3, 4).double(), torch.randn(2, 5, 4).double()
+    ends, places = torch.tensor([[0, 1, 0, 0, 1], [1, 0, 1, 0, 0]]), torch.tensor([[2, 3, 4], [0, 1, 2]])
+
+    def total(by_inputs: torch.Tensor, by_sessions: torch.Tensor) -> torch.Tensor:
+        biases = {"bias_by_inputs": by_inputs, "bias_by_sessions": by_sessions}
+        logits: torch.Tensor = torch.func.functional_call(pointer, biases, (state, inputs, ends, places))
+        return logits.logsumexp(2).sum()
+
+    start = (torch.randn(12).double().requires_grad_(), torch.randn(2, 12).double().requires_grad_())
+    assert torch.autograd.gradcheck(total, start)

@@ -55,14 +55,34 @@ def sampled_softmax(
     own_score_P = (state_PD * vector_RD[count : 2 * count]).sum(1) + bias_R[count : 2 * count]
     own_score_P = own_score_P.masked_fill(own_P == target_P, float("-inf"))
     offset_N = bias_R[2 * count :] - log_q_I[negative_N] - math.log(len(negative_N))
-    score_PN = torch.addmm(offset_N, state_PD, vector_RD[2 * count :].T)
-    is_other_PN = (negative_N != target_P[:, None]) & (negative_N != own_P[:, None])
-    sampled_P = torch.logsumexp(score_PN.masked_fill(~is_other_PN, float("-inf")), dim=1)
+    drawn_N = negative_N.int()
+    is_hidden_PN = (drawn_N == target_P.int()[:, None]) | (drawn_N == own_P.int()[:, None])
+    log_sum = cast(Callable[..., Tensor], _LogSumOfScores.apply)
+    sampled_P = log_sum(offset_N, state_PD, vector_RD[2 * count :], is_hidden_PN)
     everything_P = torch.logaddexp(torch.logaddexp(target_score_P, own_score_P), sampled_P)
     if repeats is not None:
         everything_P = torch.logaddexp(everything_P, repeats.everything_P)
         target_score_P = torch.where(repeats.target_P.isneginf(), target_score_P, repeats.target_P)
     return ((everything_P - target_score_P) * weight_P).sum()
+
+
+class _LogSumOfScores(torch.autograd.Function):
+    """log(sum over n of exp(state . vector + offset)) without the hidden ones, in one matrix from score to chance."""
+
+    @staticmethod
+    def forward(ctx: Any, offset_N: Tensor, state_PD: Tensor, vector_ND: Tensor, is_hidden_PN: Tensor) -> Tensor:
+        score_PN = torch.addmm(offset_N, state_PD, vector_ND.T).masked_fill_(is_hidden_PN, float("-inf"))
+        # A question that all are hidden from has no sum.
+        log_sum_P1 = torch.logsumexp(score_PN, dim=1, keepdim=True)
+        chance_PN = score_PN.sub_(log_sum_P1.nan_to_num(neginf=0.0)).exp_()
+        ctx.save_for_backward(chance_PN, state_PD, vector_ND)
+        return log_sum_P1[:, 0]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor | None, ...]:
+        chance_PN, state_PD, vector_ND = ctx.saved_tensors
+        slope_PN = chance_PN * upstream[0][:, None]
+        return slope_PN.sum(0), slope_PN @ vector_ND, slope_PN.T @ state_PD, None
 
 
 class _ChunkedCrossEntropy(torch.autograd.Function):

@@ -14,7 +14,8 @@ B sequences, L inputs, P positions that point, D width.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,30 +58,58 @@ class Pointer(nn.Module):
 
     def forward(self, state_BPD: Tensor, input_BLD: Tensor, session_end_BL: Tensor, place_BP: Tensor) -> Tensor:
         """logit_BPL: how strongly the state at input `place` points to each input; -inf to those after it."""
+        length = input_BLD.shape[1]
         session_BL = session_end_BL.cumsum(1) - session_end_BL
-        sessions_BPL = _distances(session_BL.gather(1, place_BP), session_BL)
-        inputs_BPL = _distances(place_BP, torch.arange(input_BLD.shape[1], device=place_BP.device)[None, :])
-        ends_BP1 = session_end_BL.gather(1, place_BP)[:, :, None]
-        content_BPL = self.query(state_BPD) @ self.key(input_BLD).transpose(1, 2) / math.sqrt(input_BLD.shape[2])
-        logit_BPL = (
-            content_BPL
-            + self.share(state_BPD)
-            + self.staple(input_BLD).transpose(1, 2)
-            + self.bias_by_inputs[_bucket(inputs_BPL)]
-            + self.bias_by_sessions.flatten()[ends_BP1 * _BUCKETS + _bucket(sessions_BPL)]
-        )
-        masked_BPL: Tensor = logit_BPL.masked_fill(inputs_BPL < 0, float("-inf"))
+        sessions_BPL = _distances(session_BL.gather(1, place_BP), session_BL).clamp_(min=0)
+        inputs_BPL = _distances(place_BP, torch.arange(length, device=place_BP.device)[None, :])
+        is_later_BPL = inputs_BPL < 0
+        bucket_L = _bucket(torch.arange(length, device=place_BP.device))
+        kind_BPL = bucket_L[inputs_BPL.clamp_(min=0)].add_(bucket_L[sessions_BPL], alpha=_BUCKETS)
+        kind_BPL += session_end_BL.gather(1, place_BP)[:, :, None] * _BUCKETS**2
+        bias_K = (self.bias_by_sessions[:, :, None] + self.bias_by_inputs).flatten()
+        bias_BPL = cast(Callable[..., Tensor], _LookUp.apply)(bias_K, kind_BPL)
+        query_BPD = self.query(state_BPD) / math.sqrt(input_BLD.shape[2])
+        content_BPL = query_BPD @ self.key(input_BLD).transpose(1, 2)
+        logit_BPL = content_BPL + self.share(state_BPD) + self.staple(input_BLD).transpose(1, 2) + bias_BPL
+        masked_BPL: Tensor = logit_BPL.masked_fill(is_later_BPL, float("-inf"))
         return masked_BPL
 
 
-def repeats(logit_PL: Tensor, item_PL: Tensor, target_P: Tensor) -> Repeats:
-    """What the losses need of a pointer's logits, the inputs that they point to, and the targets."""
-    is_same_PL = (item_PL == target_P[:, None]) & torch.isfinite(logit_PL)
-    # The sum over no input is 0, but its gradient through -inf would be undefined.
-    is_repeat_P = is_same_PL.any(1)
-    same_PL = logit_PL.masked_fill(~is_same_PL & is_repeat_P[:, None], float("-inf"))
-    same_P = torch.logsumexp(torch.where(is_repeat_P[:, None], same_PL, 0.0), dim=1)
-    return Repeats(torch.logsumexp(logit_PL, dim=1), same_P.masked_fill(~is_repeat_P, float("-inf")))
+class _LookUp(torch.autograd.Function):
+    """bias_K[kind]; the gradients of millions of look-ups in a few numbers are counted, in double precision."""
+
+    @staticmethod
+    def forward(ctx: Any, bias_K: Tensor, kind_BPL: Tensor) -> Tensor:
+        ctx.save_for_backward(kind_BPL)
+        ctx.count = len(bias_K)
+        return bias_K[kind_BPL]
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
+        (kind_BPL,) = ctx.saved_tensors
+        weight = upstream[0].flatten().double()
+        return torch.bincount(kind_BPL.flatten(), weight, ctx.count).to(upstream[0].dtype), None
+
+
+def repeats(
+    logit_BSL: Tensor, item_BL: Tensor, place_BS: Tensor, row_P: Tensor, at_P: Tensor, target_P: Tensor
+) -> Repeats:
+    """What the losses need of a pointer's logits: question p asks state at_P[p] of row row_P[p] for target_P[p].
+
+    Several questions ask one state, and few inputs are the target, so nothing of P x L is made but where they are.
+    """
+    states, length = logit_BSL.shape[1:]
+    state_P = row_P * states + at_P
+    everything_P = torch.logsumexp(logit_BSL, dim=2).flatten().index_select(0, state_P)
+    is_same_PL = item_BL.int()[row_P] == target_P.int()[:, None]
+    is_same_PL &= torch.arange(length, device=row_P.device) <= place_BS[row_P, at_P][:, None]
+    question_N, input_N = torch.nonzero(is_same_PL, as_tuple=True)
+    logit_N = logit_BSL.flatten().index_select(0, state_P[question_N] * length + input_N)
+    # Held against the question's greatest, so that no exponential overflows.
+    nothing_P = logit_N.new_full(target_P.shape, float("-inf"))
+    greatest_P = nothing_P.scatter_reduce(0, question_N, logit_N.detach(), "amax")
+    total_P = logit_N.new_zeros(len(target_P)).index_add(0, question_N, (logit_N - greatest_P[question_N]).exp())
+    return Repeats(everything_P, total_P.masked_fill(greatest_P.isneginf(), 1.0).log() + greatest_P)
 
 
 def weight_by_item(item_BL: Tensor, weight_BL: Tensor) -> Tensor:

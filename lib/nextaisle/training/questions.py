@@ -22,6 +22,10 @@ class Questions(NamedTuple):
     target_P: Tensor
     weight_P: Tensor
 
+    def flat_states(self, place_BS: Tensor) -> Tensor:
+        """The state of each question among all B * S of them."""
+        return self.row_P * place_BS.shape[1] + self.at_P
+
 
 def asked_in_training(batch: Batch, place_BS: Tensor, session_share: float) -> Questions:
     """Every target once by the event before it, and once by the last event before its session where that is another.

@@ -18,7 +18,7 @@ from nextaisle.model.next_item import NextItemModel
 from nextaisle.model.pointer import Repeats, repeats
 from nextaisle.training import distributed
 from nextaisle.training.average import WeightAverage
-from nextaisle.training.questions import asked_in_training, pointed
+from nextaisle.training.questions import asked_in_training
 
 Array = npt.NDArray[Any]
 
@@ -72,11 +72,11 @@ class Step:
         with _mixed_precision(batch.target_BL.device):
             encoded = self.model(batch.inputs)
         asked = asked_in_training(batch, encoded.place_BS, self.settings.session_share)
-        state_PD = encoded.state_BSD[asked.row_P, asked.at_P].float()
+        state_PD = encoded.state_BSD.flatten(0, 1).index_select(0, asked.flat_states(encoded.place_BS)).float()
         repeated = None
         if self.model.pointer is not None:
-            logit_PL = pointed(self.model, encoded, batch, asked)
-            repeated = repeats(logit_PL, batch.inputs.item_BL[asked.row_P], asked.target_P)
+            logit_BSL = self.model.point(encoded, batch.inputs, encoded.state_BSD, encoded.place_BS).float()
+            repeated = repeats(logit_BSL, batch.inputs.item_BL, encoded.place_BS, *asked[:3])
         own_P = batch.inputs.item_BL[asked.row_P, encoded.place_BS[asked.row_P, asked.at_P]]
         loss = self.loss(state_PD, asked.target_P, own_P, asked.weight_P, repeated, random)
         (loss / max(global_weight, 1.0)).backward()  # type: ignore[no-untyped-call]
