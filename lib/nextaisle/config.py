@@ -99,6 +99,7 @@ class Sessions(Section):
 
 class Sequences(Section):
     max_events: Positive
+    daily_days: Positive
 
 
 class Examples(Section):
