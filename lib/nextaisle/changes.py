@@ -29,13 +29,19 @@ def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> 
     """
     if night.first is None or not night.store.exists(target):
         return EVERYTHING
+    version = last_version_read(night, job, source)
+    if version is None:
+        return EVERYTHING
+    changed = night.store.first_changed_day(source, version)
+    return max(EVERYTHING, min(night.first, changed or night.first))
+
+
+def last_version_read(night: Night, job: str, source: Table) -> int | None:
+    """The version of `source` that the newest finished run of `job` read; None where its configuration has changed."""
     runs = night.store.fresh().read(JOB_RUNS).where((F.col("job") == job) & (F.col("outcome") == "done"))
     read = F.col("versions_read")[source.name].alias("version")
     last = runs.where(read.isNotNull()).orderBy(F.desc("started_time"), "run_id").select(read, "rules_key").first()
-    if last is None or last["rules_key"] != night.rules_key:
-        return EVERYTHING
-    changed = night.store.first_changed_day(source, last["version"])
-    return max(EVERYTHING, min(night.first, changed or night.first))
+    return int(last["version"]) if last and last["rules_key"] == night.rules_key else None
 
 
 def last_day_known(night: Night) -> date:
