@@ -19,7 +19,7 @@ from typing import Final
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import ArrayType, LongType, StructType
 
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Profiles
@@ -75,17 +75,21 @@ def rebuild_profiles(events: DataFrame, seeds: DataFrame, category_prices: DataF
     known = seeds.select(*seed_columns, F.col("as_of_date").alias("event_date"))
     rows = with_mean_money(events, means).select(*_EVENT).unionByName(known, allowMissingColumns=True)
     kernel_rules = Rules(rules.interest_event_types, rules.favourites, rules.window_days, rules.max_distinct)
+    schema = _kernel_schema()
+    names = schema.names
 
     def snapshots(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for block in whole_users(batches):
-            yield from profile_rows(block, kernel_rules)
+            # Spark goes by the columns' places, not their names.
+            yield from (batch.select(names) for batch in profile_rows(block, kernel_rules))
 
     by_user = rows.repartition("user_id").sortWithinPartitions("user_id", "event_date")
-    measured = with_measures(by_user.mapInArrow(snapshots, _kernel_schema()))
+    measured = with_measures(by_user.mapInArrow(snapshots, schema))
     return measured.select(*USER_PROFILES.names).sortWithinPartitions("as_of_date", "user_id")
 
 
 def _kernel_schema() -> StructType:
     """What the kernel gives: the table's columns but those that Spark computes, and the counts that it does so from."""
     stored = StructType([field for field in USER_PROFILES.schema if field.name not in MEASURED])
-    return stored.add("recent_counts", "array<bigint>", False).add("earlier_counts", "array<bigint>", False)
+    counts = ArrayType(LongType())
+    return stored.add("recent_counts", counts, False).add("earlier_counts", counts, False)
