@@ -132,7 +132,9 @@ def _row(user: str, past: list[Event], rules: Rules) -> dict[str, Any]:
         "active_day_count": len({e.day for e in past}),
         "event_counts": [(k, n) for k in EVENT_TYPES if (n := sum(e.kind == k for e in past))],
         "event_money": [
-            (k, sum(map(Decimal, priced))) for k in EVENT_TYPES if (priced := [e.money for e in past if e.kind == k and e.money])
+            (k, sum(map(Decimal, priced)))
+            for k in EVENT_TYPES
+            if (priced := [e.money for e in past if e.kind == k and e.money])
         ],
         "first_purchase_date": min((e.date for e in bought), default=None),
         "last_purchase_date": max((e.date for e in bought), default=None),

@@ -28,5 +28,5 @@ def test_a_step_counts_once_an_item_and_session_and_only_after_the_one_before(se
     kinds = {"v": "view", "c": "cart", "p": "purchase", "s": "search"}
     items = pa.array([None if event[1] == "-" else event[1] for event in events], pa.string())
     types = pa.array([kinds[event[0]] for event in events], pa.string())
-    session_E = np.repeat(np.arange(len(visits)), [len(visit) for visit in visits])
-    assert funnel_steps(session_E, items, types).tolist() == steps
+    sessions = np.repeat(np.arange(len(visits)), [len(visit) for visit in visits])
+    assert funnel_steps(sessions, items, types).tolist() == steps

@@ -19,7 +19,7 @@ def day(number: int) -> date:
     return FIRST_DAY + timedelta(days=number - 1)
 
 
-def profile(user: str, as_of: int, recent: list[tuple[int, str, int]], **columns: Any) -> dict[str, Any]:
+def profile(user: str, as_of: int, recent: list[tuple[int, str, int]], **columns: object) -> dict[str, Any]:
     """A row of which only what a test names matters. `recent`: day, category, events."""
     return {
         **{column.name: None if column.is_nullable else 0 for column in USER_PROFILES.columns},
@@ -67,9 +67,8 @@ def test_a_profile_as_of_a_day_is_the_latest_row_until_then_and_grows_older(
     assert (u.view_to_cart, u.cart_to_purchase, u.view_to_purchase) == (0.5, 0.0, 0.0)
     assert (v.recency_days, v.view_to_cart, v.recent_entropy, v.interest_drift) == (None, None, None, None)
     assert not {"category_counts", "bought_item_ids"} & set(u.asDict())
-    assert rows.where("user_id = 'u' and viewed_count = 4").selectExpr(
-        RECENCY_SQL.format(as_of="DATE'2024-01-04'")
-    ).collect() == [(2,)]
+    recency = RECENCY_SQL.format(as_of="DATE'2024-01-04'")
+    assert rows.where("user_id = 'u' and viewed_count = 4").selectExpr(recency).collect() == [(2,)]
 
 
 def test_windows_slide_to_the_day_that_is_asked_for(spark: SparkSession, settings: Settings) -> None:

@@ -20,9 +20,7 @@ def batch(*sessions: str) -> pa.RecordBatch:
     """Sessions as "va@0 pb@5": a view of a at 00:00, a purchase of b at 00:05; without a time, a minute apart."""
     rows = []
     for number, session in enumerate(sessions):
-        events = [
-            (event.split("@")[0], float((event.split("@") + [place])[1])) for place, event in enumerate(session.split())
-        ]
+        events = [_timed(event, place) for place, event in enumerate(session.split())]
         rows.append(
             {
                 "session_id": f"session {number}",
@@ -38,6 +36,11 @@ def batch(*sessions: str) -> pa.RecordBatch:
         }
     )  # fmt: skip
     return pa.RecordBatch.from_pylist(rows, schema)
+
+
+def _timed(event: str, place: int) -> tuple[str, float]:
+    name, _, minute = event.partition("@")
+    return name, float(minute or place)
 
 
 def counted(*sessions: str, rules: Rules = RULES) -> Counter[str]:
@@ -88,8 +91,10 @@ def test_a_larger_basket_is_sampled_by_session_the_same_every_time() -> None:
     assert len(found) > 20
 
 
-@given(st.lists(st.lists(st.tuples(st.sampled_from("vcps"), st.sampled_from("abcd"), st.integers(0, 3)), max_size=8), max_size=6),
-       st.integers(1, 4), st.integers(1, 6))  # fmt: skip
+EVENTS = st.tuples(st.sampled_from("vcps"), st.sampled_from("abcd"), st.integers(0, 3))
+
+
+@given(st.lists(st.lists(EVENTS, max_size=8), max_size=6), st.integers(1, 4), st.integers(1, 6))
 def test_pairs_are_those_of_plain_counting_whatever_the_blocks(
     sessions: list[list[tuple[str, str, int]]], max_distance: int, block_events: int
 ) -> None:

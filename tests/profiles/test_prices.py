@@ -1,4 +1,4 @@
-"""From sessions to what Spark adds to each event: its clock, its item's attributes, its money; and to category_prices."""
+"""From sessions to what Spark adds to each event: its clock, its item's attributes, its money; and category_prices."""
 
 from datetime import date
 from decimal import Decimal
@@ -62,8 +62,8 @@ def test_a_category_costs_what_was_paid_for_priced_pieces(spark: SparkSession, s
 
 
 def test_a_mean_price_is_of_the_days_that_end_with_its_own(spark: SparkSession) -> None:
-    rows = [("tea", day, 1, Decimal(pieces), Decimal(money)) for day, pieces, money in
-            ((DAYS[0], 1, 1), (DAYS[1], 3, 9), (DAYS[3], 1, 2), (DAYS[4], 2, 1))] + [("ink", DAYS[1], 1, Decimal(3), Decimal(100))]  # fmt: skip
+    paid = [("tea", 0, 1, 1), ("tea", 1, 3, 9), ("tea", 3, 1, 2), ("tea", 4, 2, 1), ("ink", 1, 3, 100)]
+    rows = [(category, DAYS[n], 1, Decimal(pieces), Decimal(money)) for category, n, pieces, money in paid]
     found = mean_prices(spark.createDataFrame(rows, CATEGORY_PRICES.schema), 2).collect()
     means = {(row.category, row.event_date.day): str(row.mean_price) for row in found}
     assert means == {

@@ -36,8 +36,8 @@ def test_counts_and_money_add_up_by_type_and_a_type_without_a_price_has_no_money
 
 def test_days_of_purchases_are_told_from_days_of_events() -> None:
     rows = built(
-        Event("u", 1), Event("u", 2, "purchase"), Event("u", 2, "purchase"), Event("u", 4, hour=3), Event("u", 4, hour=2),
-        Event("u", 5, "purchase"), Event("v", 5),
+        Event("u", 1), Event("u", 2, "purchase"), Event("u", 2, "purchase"), Event("u", 4, hour=3),
+        Event("u", 4, hour=2), Event("u", 5, "purchase"), Event("v", 5),
     )  # fmt: skip
     shown = [
         (row["first_event_date"].day, row["active_day_count"], row["first_purchase_date"], row["last_purchase_date"],
@@ -124,8 +124,9 @@ def test_money_that_its_column_cannot_hold_is_refused() -> None:
 @st.composite
 def logs(draw: st.DrawFn) -> list[Event]:
     money = st.sampled_from([None, "0.0001", "7", "12345678.9"])
+    kinds = ["view", "search", "cart", "purchase", "return"]
     event = st.builds(
-        Event, st.sampled_from("uvw"), st.integers(1, 9), st.sampled_from(["view", "search", "cart", "purchase", "return"]),
+        Event, st.sampled_from("uvw"), st.integers(1, 9), st.sampled_from(kinds),
         st.sampled_from(["a1", "a2", "b1", "c2", "d3"]), st.integers(0, 23), money, money, st.integers(0, 15),
     )  # fmt: skip
     return draw(st.lists(event.map(_without_search_item), min_size=1, max_size=40))
