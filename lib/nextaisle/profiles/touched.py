@@ -22,10 +22,13 @@ _DAYS_SPANNED: Final = timedelta(days=2)
 
 def first_touched_day(night: Night, job: str) -> date:
     """The first day to build: of changed sessions, or of changed attributes of items, whichever is earlier."""
-    tables = (USER_PROFILES, CATEGORY_PRICES, ITEM_GRAPH)
-    first = min(first_day_to_build(night, job, SESSIONS, table) for table in tables)
+    if not all(night.store.exists(table) for table in (CATEGORY_PRICES, ITEM_GRAPH)):
+        return EVERYTHING
+    first = first_day_to_build(night, job, SESSIONS, USER_PROFILES)
+    if first == EVERYTHING or not night.store.exists(ITEMS):
+        return first
     version = last_version_read(night, job, ITEMS)
-    if first == EVERYTHING or version is None:
+    if version is None:
         return EVERYTHING
     items, category = night.store.read(ITEMS), night.settings.profiles.category
     try:
