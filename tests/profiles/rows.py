@@ -90,6 +90,8 @@ def table(events: Iterable[Event], seeds: pa.Table | None = None) -> pa.Table:
 
 
 def build(rows: pa.Table, rules: Rules = RULES) -> pa.Table:
+    """The kernel's rows; `rows` come in chunks, as from Spark."""
+    rows = pa.Table.from_batches(rows.to_batches(max_chunksize=3))
     return pa.Table.from_batches(list(profile_rows(rows, rules)))
 
 

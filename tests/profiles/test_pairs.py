@@ -6,6 +6,7 @@ from itertools import combinations
 import pyarrow as pa
 import pytest
 from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from nextaisle.profiles import pairs
@@ -94,6 +95,7 @@ def test_a_larger_basket_is_sampled_by_session_the_same_every_time() -> None:
 EVENTS = st.tuples(st.sampled_from("vcps"), st.sampled_from("abcd"), st.integers(0, 3))
 
 
+@hypothesis_settings(deadline=None)
 @given(st.lists(st.lists(EVENTS, max_size=8), max_size=6), st.integers(1, 4), st.integers(1, 6))
 def test_pairs_are_those_of_plain_counting_whatever_the_blocks(
     sessions: list[list[tuple[str, str, int]]], max_distance: int, block_events: int

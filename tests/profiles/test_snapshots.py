@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from hypothesis import assume, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from nextaisle.contract.errors import InputError
@@ -139,6 +140,7 @@ def _without_search_item(event: Event) -> Event:
     return Event(**(vars(event) | bare))
 
 
+@hypothesis_settings(deadline=None)
 @given(events=logs(), most=st.integers(1, 4))
 def test_every_column_is_what_plain_counting_gives(events: list[Event], most: int) -> None:
     rules = RULES._replace(max_distinct=most)
@@ -147,6 +149,7 @@ def test_every_column_is_what_plain_counting_gives(events: list[Event], most: in
     assert rows == told
 
 
+@hypothesis_settings(deadline=None)
 @given(events=logs(), cut=st.integers(2, 9), most=st.integers(1, 4))
 def test_going_on_from_seeds_gives_the_rows_of_one_build(events: list[Event], cut: int, most: int) -> None:
     rules = RULES._replace(max_distinct=most)

@@ -2,10 +2,12 @@
 
 A build goes on from each concerned user's latest row before the first changed day, and reads of sessions only what has
 events since. The row holds all that goes on (counts by category, brand and clock, the last two windows by day, the
-items bought), so a night never reads history again; the other way, to count each night from all sessions of the users
-concerned, reads every partition that there is. The price is a row of a few kilobytes where the short lists alone
-would be some hundred bytes. What it takes from other users, a category's mean price, is of the days up to an event's
-own: later nights find the seed's sums unchanged, and the rows of all days since the first changed one are made anew.
+items bought), so of history a night reads user and day of the table's rows, to find the latest ones, and these. The
+other way, to count each night from all sessions of the users concerned, reads every session that there is. The price
+is a row of a few kilobytes (a grocer's: 5) where the short lists alone would be some hundred bytes.
+
+What a profile takes from other users, a category's mean price, is of the days up to an event's own: later nights find
+a seed's sums unchanged, and the rows of all days since the first changed one are made anew.
 
 The rows are meant for point-in-time joins, as Feast has them: the latest row at or before a day, never one after it.
 RFM as in Fader, Hardie and Lee, RFM and CLV, Journal of Marketing Research 42 (2005), and in the package lifetimes,
