@@ -1,4 +1,4 @@
-"""A whole night: fetch (demo only), clean, sessions, sequences, examples, train, evaluate, score; then a summary.
+"""A whole night: fetch (demo only), clean, sessions, sequences, profiles, examples, train, evaluate, score; summary.
 
 Without --date: everything in the logs that no finished night has built, up to their last day, in one pass.
 """
@@ -6,6 +6,7 @@ Without --date: everything in the logs that no finished night has built, up to t
 from datetime import date
 
 from jobs.build_examples import JOB as BUILD_EXAMPLES
+from jobs.build_profiles import JOB as BUILD_PROFILES
 from jobs.build_sequences import JOB as BUILD_SEQUENCES
 from jobs.build_sessions import JOB as BUILD_SESSIONS
 from jobs.clean_events import JOB as CLEAN_EVENTS
@@ -19,7 +20,7 @@ from nextaisle.job import Job, Night, Outcome, Result, execute, main
 from nextaisle.nights import days_to_build, last_built_day
 from nextaisle.summary import show_summary
 
-DAYS = (CLEAN_EVENTS, BUILD_SESSIONS, BUILD_SEQUENCES)
+DAYS = (CLEAN_EVENTS, BUILD_SESSIONS, BUILD_SEQUENCES, BUILD_PROFILES)
 LAST_DAY = (BUILD_EXAMPLES, TRAIN_MODEL, EVALUATE_MODEL, SCORE_USERS)
 
 

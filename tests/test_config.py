@@ -38,6 +38,12 @@ def test_an_unknown_column_of_the_mapping_names_the_nearest() -> None:
     assert "'user_id'" in refusal("source.columns.userid=CustomerID")
 
 
+def test_an_unknown_event_type_names_the_nearest() -> None:
+    message = refusal("profiles.interest_event_types=['veiw']", "item_graph.event_types=['purchases']")
+    assert "'view'" in message
+    assert "'purchase'" in message
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         config.load([Path("nowhere.toml")])

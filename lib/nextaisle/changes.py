@@ -30,11 +30,17 @@ def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> 
     """
     if night.first is None or not night.store.exists(target):
         return EVERYTHING
-    last = last_run(night, job, source)
-    if last is None or last["rules_key"] != night.rules_key:
+    version = last_version_read(night, job, source)
+    if version is None:
         return EVERYTHING
-    changed = night.store.first_changed_day(source, last["versions_read"][source.name])
+    changed = night.store.first_changed_day(source, version)
     return max(EVERYTHING, min(night.first, changed or night.first))
+
+
+def last_version_read(night: Night, job: str, source: Table) -> int | None:
+    """The version of `source` that the newest finished run of `job` read; None where its configuration has changed."""
+    last = last_run(night, job, source)
+    return int(last["versions_read"][source.name]) if last and last["rules_key"] == night.rules_key else None
 
 
 def last_run(night: Night, job: str, source: Table) -> Row | None:

@@ -113,6 +113,38 @@ class Examples(Section):
         return self
 
 
+class Profiles(Section):
+    category: Literal["department", "category", "product_type"]
+    interest_event_types: tuple[str, ...]
+    favourites: Positive
+    window_days: Positive
+    price_days: Positive
+    max_distinct: Positive
+
+    @field_validator("interest_event_types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(types, ""), EVENT_TYPES)
+        return types
+
+
+class ItemGraph(Section):
+    event_types: tuple[str, ...]
+    max_distance: Positive
+    max_basket_items: Annotated[int, Field(ge=2)]
+
+    @field_validator("event_types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(types, ""), EVENT_TYPES)
+        return types
+
+
+class PublishedGraph(Section):
+    half_life_days: Annotated[float, Field(gt=0)]
+    neighbours: Positive
+
+
 class Model(Section):
     name: Literal["transformer", "lstm", "lstm_attention"]
     dimension: Positive
@@ -241,6 +273,9 @@ class Settings(Section):
     events: Events
     sessions: Sessions
     sequences: Sequences
+    profiles: Profiles
+    item_graph: ItemGraph
+    published_graph: PublishedGraph
     examples: Examples
     model: Model
     training: Training

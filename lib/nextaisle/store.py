@@ -93,6 +93,10 @@ class Store:
             self.ledger.read[table.name] = self._base[table.name] = version
         return self._at(table, self.ledger.read[table.name])
 
+    def read_earlier(self, table: Table, version: int) -> DataFrame:
+        """The table as of an earlier version; what Spark raises when it reads files that VACUUM has taken."""
+        return self._at(table, version)
+
     def active_files(self, table: Table, where: str) -> list[ActiveFile]:
         """The data files of the pinned version that hold rows of `where`, in order of their names.
 

@@ -267,6 +267,90 @@ JOB_RUNS: Final = Table(
     key=("run_id",),
 )
 
+USER_PROFILES: Final = Table(
+    "user_profiles",
+    "What a user is like as of the end of a day on which they did something; the latest row is the current one. "
+    "Counts run from the first event ever. Interest is an event of profiles.interest_event_types. "
+    "Recency in days: datediff(DATE'2024-01-31', last_purchase_date).",
+    (
+        _column("user_id", "string", "Whose profile"),
+        _column("as_of_date", "date", "Day, of the shop, at whose end the profile was this"),
+        _column("last_event_time", "timestamp", "Instant of the latest event, UTC"),
+        _column("first_event_date", "date", "Day of the first event"),
+        _column("active_day_count", "bigint", "Days with an event"),
+        _column("event_counts", "map<string,bigint>", "Events by type; types that never came are left out"),
+        _column("event_money", f"map<string,{_MONEY}>", "Sum of price times pieces (1 where unknown) by type, each "
+                "event rounded to 4 decimals; types without a price are left out"),
+        _column("first_purchase_date", "date?", "Day of the first purchase"),
+        _column("last_purchase_date", "date?", "RFM, recency: day of the latest purchase"),
+        _column("purchase_day_count", "bigint", "RFM, frequency: days with a purchase (less 1: lifetimes' frequency)"),
+        _column("purchase_count", "bigint", "Purchases: one per event, whatever its pieces"),
+        _column("purchase_money", _MONEY, "RFM, monetary: event_money of purchases; 0 where no price is known"),
+        _column("repeat_purchase_count", "bigint", "Purchases of an item that was bought on an earlier day, too"),
+        _column("repeat_share", "double?", "repeat_purchase_count / purchase_count; null without a purchase"),
+        _column("favourite_categories", "array<struct<category:string,event_count:bigint>>", "Categories of the most "
+                "events of interest, then by name; at most profiles.favourites"),
+        _column("favourite_brands", "array<struct<brand:string,event_count:bigint>>", "The same of brands"),
+        _column("favourite_hours", "array<struct<hour:int,event_count:bigint>>", "The same of hours 0..23, shop zone"),
+        _column("favourite_weekdays", "array<struct<weekday:int,event_count:bigint>>", "The same of days, 1 is Monday"),
+        _column("paid_money", _MONEY, "Paid for what has a price and a category"),
+        _column("mean_price_money", _MONEY, "What the same pieces cost at their category's mean price; see "
+                "category_prices"),
+        _column("price_level", "double?", "paid_money / mean_price_money; above 1 buys dearer than others do"),
+        _column("category_entropy", "double?", "Shannon entropy of category_counts, bits; 0 is one category alone"),
+        _column("recent_entropy", "double?", "The same of the profiles.window_days days that end on as_of_date"),
+        _column("earlier_entropy", "double?", "The same of as many days before these"),
+        _column("interest_drift", "double?", "recent_entropy - earlier_entropy; null where either has no event"),
+        _column("viewed_count", "bigint", "Funnel: items viewed, once per session"),
+        _column("carted_count", "bigint", "Of these, put into the cart later in the session"),
+        _column("cart_purchased_count", "bigint", "Of these, bought later still"),
+        _column("view_purchased_count", "bigint", "Of those viewed, bought later in the session, by way of a cart or "
+                "not"),
+        _column("category_counts", "array<struct<category:string,event_count:bigint>>", "Events of interest by "
+                "category, the most first, then by name"),
+        _column("brand_counts", "array<struct<brand:string,event_count:bigint>>", "The same by brand"),
+        _column("hour_counts", "array<bigint>", "Events of interest by hour of the day in the shop's zone, 24 entries"),
+        _column("weekday_counts", "array<bigint>", "The same by day of the week, Monday first, 7 entries"),
+        _column("recent_category_counts", "array<struct<event_date:date,category:string,event_count:bigint>>",
+                "Events of interest by day and category in the last two windows, oldest first"),
+        _column("bought_item_ids", "array<string>", "Items ever bought, in order of the first day, then id: what "
+                "repeat purchases are told by"),
+    ),
+    key=("user_id", "as_of_date"),
+    partition=("as_of_date",),
+)  # fmt: skip
+
+CATEGORY_PRICES: Final = Table(
+    "category_prices",
+    "What was paid in a category on a day, for purchases that have a price. A category's mean price on a day is the "
+    "sum of money over the sum of pieces of the profiles.price_days days that end with it.",
+    (
+        _column("category", "string", "The attribute of items that profiles.category names, as it was on that day"),
+        _column("event_date", "date", "Day of the purchases in the shop's time zone"),
+        _column("purchase_count", "bigint", "Purchases with a price and a positive number of pieces"),
+        _column("pieces", "decimal(28,3)", "Pieces bought; 1 where the log does not say"),
+        _column("money", "decimal(28,4)", "Paid for them"),
+    ),
+    key=("category", "event_date"),
+    partition=("event_date",),
+)
+
+ITEM_GRAPH: Final = Table(
+    "item_graph",
+    "How often one item led to another on a day, within sessions; decay and pruning come when it is published. "
+    "An item never leads to itself.",
+    (
+        _column("from_item_id", "string", "Where the pair begins; of a co_purchase the smaller id"),
+        _column("to_item_id", "string", "Where it ends"),
+        _column("kind", "string", "Types of the two events, as view_purchase; or co_purchase, which has no direction"),
+        _column("distance", "int", "Places from one to the other among item_graph.event_types; 0 for co_purchase"),
+        _column("event_date", "date", "Day of the later event, in the shop's time zone"),
+        _column("pair_count", "bigint", "How often; a co_purchase once per session"),
+    ),
+    key=("from_item_id", "to_item_id", "kind", "distance", "event_date"),
+    partition=("event_date",),
+)
+
 TABLES: Final = {
     table.name: table
     for table in (
@@ -281,5 +365,8 @@ TABLES: Final = {
         EVALUATIONS,
         EVALUATION_CASES,
         JOB_RUNS,
+        USER_PROFILES,
+        CATEGORY_PRICES,
+        ITEM_GRAPH,
     )
 }
