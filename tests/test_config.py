@@ -38,6 +38,10 @@ def test_an_unknown_column_of_the_mapping_names_the_nearest() -> None:
     assert "'user_id'" in refusal("source.columns.userid=CustomerID")
 
 
+def test_an_event_type_that_is_none_of_ours_names_the_nearest() -> None:
+    assert "'cart'" in refusal("source.event_types.addtocart=carts")
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         config.load([Path("nowhere.toml")])

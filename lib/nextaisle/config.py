@@ -50,11 +50,18 @@ class Columns(Section):
 class Source(Columns):
     time_zone: str
     rows: str
+    event_types: dict[str, str]
 
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
         return _only(columns, EVENT_COLUMNS)
+
+    @field_validator("event_types")
+    @classmethod
+    def _known_types(cls, words: dict[str, str]) -> dict[str, str]:
+        _only(dict.fromkeys(words.values(), ""), EVENT_TYPES)
+        return words
 
     @field_validator("time_zone")
     @classmethod
@@ -90,6 +97,7 @@ class Events(Section):
     max_per_user_day: Positive
     max_rejected_share: Share
     identical_records: Literal["keep", "drop"]
+    unknown_types: Literal["reject", "keep"]
 
 
 class Sessions(Section):

@@ -79,7 +79,11 @@ EVENTS: Final = Table(
         _column("event_time", "timestamp", "Instant of the event, UTC"),
         _column("user_id", "string", "Who acted"),
         _column("item_id", "string?", "What was acted on; null for a search"),
-        _column("event_type", "string", "view, search, cart, uncart, favourite, purchase, return, rating, ..."),
+        _column(
+            "event_type",
+            "string",
+            "view, search, cart, uncart, favourite, purchase, return, rating, ...; or the log's own",
+        ),
         _column("source_session_id", "string?", "The log's own session or basket, if it has one"),
         _column("price", f"{_MONEY}?", "Price of one piece in the shop's currency"),
         _column("quantity", "decimal(18,3)?", "How many pieces"),

@@ -1,5 +1,6 @@
 """Records to the columns of events, and the reason why a record is refused."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Final
 
@@ -52,7 +53,7 @@ def map_records(records: DataFrame, source: Source) -> DataFrame:
     for name in MAPPED:
         text = expressions.get(name)
         column = F.lit(None).cast(types[name]) if text is None else _mapped(records, source, name, text, types[name])
-        columns.append(column.alias(name))
+        columns.append((_translated(column, source.event_types) if name == "event_type" else column).alias(name))
     return records.select(*columns, PATH, RECORD, IS_UNREADABLE)
 
 
@@ -77,6 +78,15 @@ def _mapped(records: DataFrame, source: Source, name: str, text: str, wanted: Da
         trimmed = F.trim(F.expr(text).cast("string"))
         return F.when(trimmed != "", trimmed)
     return F.expr(text).try_cast(wanted)
+
+
+def _translated(word: Column, types: Mapping[str, str]) -> Column:
+    """The log's words in ours; a word that is not in the table stays, and so does one in other letters, as `Cart`."""
+    if not types:
+        return word
+    table = F.create_map(*(F.lit(text) for pair in types.items() for text in pair))
+    # Outside ANSI a key that the map lacks is null.
+    return F.coalesce(F.element_at(table, word), word)
 
 
 def _instant(time: Column, found: DataType) -> Column:
@@ -108,7 +118,10 @@ def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
     day_after = F.to_utc_timestamp(F.date_add(INGEST_DATE, 1).cast("timestamp_ntz").cast("timestamp"), zone)
     latest = day_after + F.expr(f"INTERVAL {rules.clock_skew_minutes} MINUTES")
     late = F.col("event_date") < F.date_sub(INGEST_DATE, rules.max_late_days)
-    needs_item = ~F.col("event_type").isin(*EVENT_TYPES_WITHOUT_ITEM)
+    is_ours = F.col("event_type").isin(*EVENT_TYPES)
+    # What a word that we do not know stands for, it may stand for without an item.
+    needs_item = is_ours & ~F.col("event_type").isin(*EVENT_TYPES_WITHOUT_ITEM)
+    is_unknown = F.col("event_type").isNull() if rules.unknown_types == "keep" else F.coalesce(~is_ours, F.lit(True))
     tests = {
         reasons.UNREADABLE: F.col(IS_UNREADABLE),
         reasons.MISSING_USER: F.col("user_id").isNull(),
@@ -116,7 +129,7 @@ def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
         reasons.TOO_EARLY: F.col("event_date") < F.lit(rules.earliest),
         reasons.IN_THE_FUTURE: F.col("event_time") > latest,
         reasons.TOO_LATE: late if rules.max_late_days else F.lit(False),
-        reasons.UNKNOWN_TYPE: F.coalesce(~F.col("event_type").isin(*EVENT_TYPES), F.lit(True)),
+        reasons.UNKNOWN_TYPE: is_unknown,
         reasons.MISSING_ITEM: needs_item & F.col("item_id").isNull(),
     }
     reason = F.coalesce(*[F.when(test, F.lit(name)) for name, test in tests.items()])
