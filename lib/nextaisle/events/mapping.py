@@ -22,7 +22,7 @@ from nextaisle.contract import reasons
 from nextaisle.contract.errors import ConfigurationError
 from nextaisle.contract.tables import EVENTS
 from nextaisle.contract.tokens import EVENT_TYPES, EVENT_TYPES_WITHOUT_ITEM
-from nextaisle.events.records import IS_UNREADABLE, PATH, RECORD
+from nextaisle.events.records import IS_UNREADABLE, OURS, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA
 
 INGEST_DATE: Final = "ingest_date"
 REASON: Final = "reason"
@@ -36,7 +36,7 @@ _BEGINS_WITH_YEAR = r"^\s*\d{4}"
 
 
 def map_records(records: DataFrame, source: Source) -> DataFrame:
-    """The mapped columns, of the table's types, beside PATH, RECORD and IS_UNREADABLE.
+    """The mapped columns, of the table's types, beside those of ours.
 
     Called under `spark.mapping_rules`: what cannot be cast is null, so a price that is no number is unknown, and a time
     without a zone, be it a text, a TIMESTAMP_NTZ or a DATE, is a local one of source.time_zone.
@@ -54,13 +54,16 @@ def map_records(records: DataFrame, source: Source) -> DataFrame:
         text = expressions.get(name)
         column = F.lit(None).cast(types[name]) if text is None else _mapped(records, source, name, text, types[name])
         columns.append((_translated(column, source.event_types) if name == "event_type" else column).alias(name))
-    return records.select(*columns, PATH, RECORD, IS_UNREADABLE)
+    return records.select(*columns, *(name for name in records.columns if name.startswith(OURS)))
 
 
 def mapped_schema() -> StructType:
     """What `map_records` gives, for a day without a file."""
     mapped = [StructField(field.name, field.dataType) for field in EVENTS.schema if field.name in MAPPED]
-    ours = ((PATH, StringType()), (RECORD, BinaryType()), (IS_UNREADABLE, BooleanType()))
+    ours = (
+        (PATH, StringType()), (RECORD, BinaryType()), (RECORD_SCHEMA, StringType()), (IS_UNREADABLE, BooleanType()),
+        (ROW, StringType()), (ROW_SCHEMA, StringType()),
+    )  # fmt: skip
     return StructType([*mapped, *(StructField(name, kind) for name, kind in ours)])
 
 
@@ -68,7 +71,7 @@ def _mapped(records: DataFrame, source: Source, name: str, text: str, wanted: Da
     try:
         found = records.select(F.expr(text).alias(name)).schema[name].dataType
     except AnalysisException as error:
-        has = [column for column in records.columns if not column.startswith("_nextaisle")]
+        has = [column for column in records.columns if not column.startswith(OURS)]
         raise ConfigurationError(
             f"source.columns.{name} = {text!r} does not fit the log, which has the columns {has}: {error.getMessage()}"
         ) from error
@@ -108,6 +111,8 @@ def with_event_date(events: DataFrame, zone: str) -> DataFrame:
 def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
     """Adds REASON: why the record is refused, the first that holds in the order of contract/reasons.py, or null.
 
+    A record that fits drops what only a refused one is read again by.
+
     | event_time (ingest day 10, skew 60 min, max_late_days 7) | reason        |
     |----------------------------------------------------------|---------------|
     | day 11, 01:00                                            | null          |
@@ -133,7 +138,10 @@ def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
         reasons.MISSING_ITEM: needs_item & F.col("item_id").isNull(),
     }
     reason = F.coalesce(*[F.when(test, F.lit(name)) for name, test in tests.items()])
-    return events.withColumn(REASON, reason)
+    judged = events.withColumn(REASON, reason)
+    return judged.withColumns(
+        {name: F.when(F.col(REASON).isNotNull(), F.col(name)) for name in (RECORD_SCHEMA, ROW, ROW_SCHEMA)}
+    )
 
 
 def last_plausible_day(times: DataFrame, rules: Events) -> date | None:
