@@ -44,6 +44,10 @@ def test_an_unknown_event_type_names_the_nearest() -> None:
     assert "'purchase'" in message
 
 
+def test_an_event_type_that_is_none_of_ours_names_the_nearest() -> None:
+    assert "'cart'" in refusal("source.event_types.addtocart=carts")
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         config.load([Path("nowhere.toml")])

@@ -15,6 +15,7 @@ from zoneinfo import available_timezones
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from nextaisle.contract.errors import ConfigurationError
+from nextaisle.contract.reasons import REASONS
 from nextaisle.contract.tokens import EVENT_TYPES
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -50,11 +51,18 @@ class Columns(Section):
 class Source(Columns):
     time_zone: str
     rows: str
+    event_types: dict[str, str]
 
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
         return _only(columns, EVENT_COLUMNS)
+
+    @field_validator("event_types")
+    @classmethod
+    def _known_types(cls, words: dict[str, str]) -> dict[str, str]:
+        _only(dict.fromkeys(words.values(), ""), EVENT_TYPES)
+        return words
 
     @field_validator("time_zone")
     @classmethod
@@ -90,6 +98,37 @@ class Events(Section):
     max_per_user_day: Positive
     max_rejected_share: Share
     identical_records: Literal["keep", "drop"]
+    unknown_types: Literal["reject", "keep"]
+    rejected_days: NotNegative
+
+    @model_validator(mode="after")
+    def _rejected_as_long_as_events_come(self) -> Self:
+        if 0 < self.rejected_days < self.max_late_days + 2:
+            raise ValueError(
+                f"rejected_days is {self.rejected_days}, expected 0 or at least max_late_days + 2, "
+                f"{self.max_late_days + 2}: a late event is judged with what was refused of its user's day"
+            )
+        return self
+
+
+class Bots(Section):
+    events_per_minute: NotNegative
+    events_per_day: NotNegative
+    items_per_minute: NotNegative
+    hours_without_pause: Annotated[int, Field(ge=0, le=24)]
+    pause_minutes: Positive
+    max_user_share: Share
+
+
+class Replay(Section):
+    reasons: tuple[str, ...]
+    counts_only: bool
+
+    @field_validator("reasons")
+    @classmethod
+    def _known_reasons(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(names, ""), REASONS)
+        return names
 
 
 class Sessions(Section):
@@ -271,6 +310,8 @@ class Settings(Section):
     users: Users
     demo: Demo
     events: Events
+    bots: Bots
+    replay: Replay
     sessions: Sessions
     sequences: Sequences
     profiles: Profiles

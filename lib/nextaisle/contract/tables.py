@@ -56,14 +56,14 @@ _MONEY = "decimal(18,4)"
 
 SOURCE_FILES: Final = Table(
     "source_files",
-    "One row per file of raw logs that was read.",
+    "One row per file of raw logs that was read, with what came of its records then.",
     (
         _column("path", "string", "Where the file was read"),
         _column("size", "bigint", "Bytes when it was read"),
         _column("modified_time", "timestamp", "Last change of the file when it was read"),
         _column("ingest_date", "date", "Day of the logs that the file was read for"),
         _column("record_count", "bigint", "Records in it, after source.rows; an unreadable line is one"),
-        _column("accepted_count", "bigint", "Records that became events"),
+        _column("accepted_count", "bigint", "Records that became events; later ones may show that they were a bot's"),
         _column("rejected_count", "bigint", "Records that went to rejected_events"),
         _column("duplicate_count", "bigint", "Records dropped as a repetition of an event"),
     ),
@@ -79,7 +79,11 @@ EVENTS: Final = Table(
         _column("event_time", "timestamp", "Instant of the event, UTC"),
         _column("user_id", "string", "Who acted"),
         _column("item_id", "string?", "What was acted on; null for a search"),
-        _column("event_type", "string", "view, search, cart, uncart, favourite, purchase, return, rating, ..."),
+        _column(
+            "event_type",
+            "string",
+            "view, search, cart, uncart, favourite, purchase, return, rating, ...; or the log's own",
+        ),
         _column("source_session_id", "string?", "The log's own session or basket, if it has one"),
         _column("price", f"{_MONEY}?", "Price of one piece in the shop's currency"),
         _column("quantity", "decimal(18,3)?", "How many pieces"),
@@ -95,17 +99,29 @@ EVENTS: Final = Table(
     partition=("event_date",),
 )
 
+_EVENT: Final = "struct<" + ",".join(f"{column.name}:{column.type}" for column in EVENTS.columns) + ">"
+
 REJECTED_EVENTS: Final = Table(
     "rejected_events",
-    "One row per refused record. Restricted: holds records as received, with raw ids.",
+    "One row per refused record, of the last events.rejected_days days. Restricted: holds records as received, with "
+    "raw ids. What was refused for the user's day (bot, over_the_cap) is held as the event that it would be.",
     (
-        _column("path", "string", "File that the record came from"),
-        _column("record_hash", "string", "SHA-256 of the record, hexadecimal"),
+        _column("path", "string", "File that the record came from; empty where the row holds an event"),
+        _column("record_hash", "string", "SHA-256 of the record, hexadecimal; of event_date and event_id of an event"),
         _column("ordinal", "int", "1, 2, ... among identical refused records of one file"),
         _column("reason", "string", "Why it was refused: a value of contract/reasons.py"),
-        _column("record", "binary", "The record as received; for columnar sources as JSON"),
+        _column("record", "binary?", "The record as received; of CSV and columnar sources its columns as JSON"),
         _column("event_time", "timestamp?", "Its time, where one could be read"),
         _column("ingest_date", "date", "Day of the logs in which it arrived"),
+        _column("record_schema", "string?", "Of a CSV or columnar source: the columns of the record, as Spark DDL"),
+        _column(
+            "row", "string?", "Where source.rows makes rows of a record: the columns it added to this one, as JSON"
+        ),
+        _column("row_schema", "string?", "Those columns, as Spark DDL"),
+        _column("rule", "string?", "Of a bot: the setting of [bots] that its day broke"),
+        _column(
+            "event", f"{_EVENT}?", "The event, as table events would hold it, if only the user's day is the reason"
+        ),
     ),
     key=("path", "record_hash", "ordinal"),
     partition=("ingest_date",),
