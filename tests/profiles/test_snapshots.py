@@ -35,6 +35,12 @@ def test_counts_and_money_add_up_by_type_and_a_type_without_a_price_has_no_money
     assert second["purchase_money"] == Decimal("2.5001")
 
 
+def test_types_that_are_none_of_ours_count_as_another() -> None:
+    first, second = built(Event("u", 1, "wishlist", money="2"), Event("u", 1), Event("u", 2, "shared"))
+    assert first["event_counts"] == [("view", 1), ("other", 1)]
+    assert (second["event_counts"], second["event_money"]) == ([("view", 1), ("other", 2)], [("other", Decimal(2))])
+
+
 def test_days_of_purchases_are_told_from_days_of_events() -> None:
     rows = built(
         Event("u", 1), Event("u", 2, "purchase"), Event("u", 2, "purchase"), Event("u", 4, hour=3),

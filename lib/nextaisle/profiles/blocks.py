@@ -16,6 +16,8 @@ from nextaisle.profiles.timelines import Timeline, run_starts, timeline_of
 
 Array = npt.NDArray[Any]
 
+# A type that is kept, events.unknown_types, though it is none of ours counts as another.
+TYPES: Final = (*EVENT_TYPES, "other")
 # Rows that are computed together. A user with more is a block of one's own.
 BLOCK_ROWS: Final = 50_000
 
@@ -92,8 +94,9 @@ def days(rows: pa.Table, name: str) -> Array:
 def types_of(event_types: pa.Array) -> Array:
     if isinstance(event_types, pa.ChunkedArray):
         event_types = event_types.combine_chunks()
-    places = pc.index_in(event_types, value_set=pa.array(EVENT_TYPES))
-    return np.asarray(places.to_numpy(zero_copy_only=False), np.int64)
+    """Places in TYPES."""
+    places = pc.fill_null(pc.index_in(event_types, value_set=pa.array(TYPES)), len(TYPES) - 1)
+    return np.asarray(places.to_numpy(), np.int64)
 
 
 def seed_map(block: Block, name: str) -> tuple[Array, Array, pa.Array]:
@@ -132,7 +135,7 @@ def dates(days: Array, is_known: Array | None = None) -> pa.Array:
 def maps(is_there_NT: Array, values: pa.Array) -> pa.Array:
     """Maps from event types, in their order, to the values of those that are there."""
     place_K, type_K = np.nonzero(is_there_NT)
-    keys = pa.array(EVENT_TYPES).take(pa.array(type_K))
+    keys = pa.array(TYPES).take(pa.array(type_K))
     return pa.MapArray.from_arrays(offsets(place_K, len(is_there_NT)), keys, values)
 
 

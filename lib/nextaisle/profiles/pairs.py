@@ -145,7 +145,7 @@ def _visits(sessions: pa.RecordBatch) -> tuple[Visits, pa.Array]:
     order = pc.sort_indices(coded.dictionary).to_numpy()
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
-    types = pc.index_in(sessions.column("event_types").flatten(), value_set=pa.array(EVENT_TYPES))
+    types = pc.index_in(sessions.column("event_types").flatten(), value_set=pa.array(EVENT_TYPES)).fill_null(-1)
     visits = Visits(
         session_E[place_E],
         rank[coded.indices.to_numpy()],

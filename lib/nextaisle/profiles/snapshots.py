@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from nextaisle.contract.tokens import EVENT_TYPES
 from nextaisle.profiles.blocks import (
+    TYPES,
     Block,
     Rules,
     array,
@@ -33,7 +33,7 @@ from nextaisle.profiles.timelines import Facts, Timeline, counted, facts_of, gat
 Array = npt.NDArray[Any]
 
 _ROWS_PER_BATCH: Final = 1_000
-_PURCHASE: Final = EVENT_TYPES.index("purchase")
+_PURCHASE: Final = TYPES.index("purchase")
 _FUNNEL: Final = {
     "viewed_count": VIEWED,
     "carted_count": CARTED,
@@ -67,9 +67,7 @@ def profile_rows(rows: pa.Table, rules: Rules) -> Iterator[pa.RecordBatch]:
 
 def _type_columns(block: Block) -> dict[str, pa.Array]:
     """event_counts and event_money, and what they hold of purchases."""
-    money_NT, is_priced_NT, count_NT = (
-        np.zeros((len(block.times.day_N), len(EVENT_TYPES)), np.int64) for _ in range(3)
-    )
+    money_NT, is_priced_NT, count_NT = (np.zeros((len(block.times.day_N), len(TYPES)), np.int64) for _ in range(3))
     type_E = types_of(block.events["event_type"])
     np.add.at(count_NT, (block.place_E, type_E), 1)
     np.add.at(money_NT, (block.place_E, type_E), unscaled(array(block.events, "money")))
