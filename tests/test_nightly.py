@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from jobs import nightly
-from nextaisle import config
+from nextaisle import config, overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import RECOMMENDATIONS, SEQUENCES, TABLES
 from nextaisle.job import Outcome, execute
@@ -44,7 +44,7 @@ def shop(home: Path) -> Settings:
         "training.batch_positions": 512, "evaluation.window_days": 2, "evaluation.target_event_types": '["view"]',
         "scoring.k": K,
     }  # fmt: skip
-    return config.load([config.home() / "conf" / "synthetic.toml"], [f"{key}={value}" for key, value in sets.items()])
+    return overlays.load([config.home() / "conf" / "synthetic.toml"], [f"{key}={value}" for key, value in sets.items()])
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_the_readmes_overlay_is_a_valid_one(tmp_path: Path) -> None:
     for number, text in enumerate(overlays):
         overlay = tmp_path / f"{number}.toml"
         overlay.write_text(text, encoding="utf-8")
-        assert config.load([overlay]).store.root
+        assert overlays.load([overlay]).store.root
 
 
 def test_the_readmes_tree_names_every_file() -> None:

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table as Grid
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, Table
@@ -209,7 +209,7 @@ def main() -> None:
     events, users, memory = int(words[0]), int(words[1]), words[2]
     partitions = str(max(8, events // 500_000))
     spark = local_session("bench_chain", {"spark.driver.memory": memory, "spark.sql.shuffle.partitions": partitions})
-    settings = config.load()
+    settings = overlays.load()
     ways: dict[str, Callable[[Shop, Path], None]] = {
         "scan": scan, "ours": ours, "textbook": textbook, "polars": polars,
     }  # fmt: skip

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from jobs import build_sequences, build_sessions
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, JOB_RUNS
 from nextaisle.job import Job, execute
@@ -105,8 +105,8 @@ def main(words: Sequence[str]) -> None:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for days in histories:
-            store = config.load().store.model_copy(update={"root": str(Path(folder) / str(days))})
-            settings = config.load().model_copy(update={"store": store})
+            store = overlays.load().store.model_copy(update={"root": str(Path(folder) / str(days))})
+            settings = overlays.load().model_copy(update={"store": store})
             found[days] = night_after(spark, settings, days, users)
             print(f"{days} days: {found[days]}", file=sys.stderr)
     show(found)

@@ -10,7 +10,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from jobs import clean_events, replay_rejected
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, Table
 from nextaisle.job import Job, Outcome, execute
@@ -43,7 +43,7 @@ class Shop:
             "events.max_rejected_share": 1.0, "bots.max_user_share": 1.0,
             **self.rules, **{name.replace("__", "."): value for name, value in rules.items()},
         }  # fmt: skip
-        return config.load(assignments=[f"{name}={value}" for name, value in sets.items()])
+        return overlays.load(assignments=[f"{name}={value}" for name, value in sets.items()])
 
     def write(self, day: int, lines: Iterable[str], name: str = "1.json") -> None:
         path = self.root / "logs" / f"2024-01-{day:02}" / name

@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import build_sequences, build_sessions, clean_events
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SEQUENCES, SESSIONS, SOURCE_FILES, Table
 from nextaisle.job import Outcome, execute
 from nextaisle.store import Store
@@ -47,7 +47,7 @@ def clean(spark: SparkSession, tmp_path: Path) -> Clean:
             words += [f"source.path={tmp_path}/logs/{{date}}/*.json.gz", f"source.schema={SCHEMA}"]
             words += [f"source.columns.{name}={text}" for name, text in mapping.items()]
         words += [f"{key.replace('__', '.')}={value}" for key, value in sets.items()]
-        settings = config.load([overlay] if overlay else [], words)
+        settings = overlays.load([overlay] if overlay else [], words)
         first, last = (date.fromisoformat(each) if each else None for each in (day, to or day))
         return execute(clean_events.JOB, settings, spark, first, last)
 
@@ -59,7 +59,7 @@ def rows(spark: SparkSession, tmp_path: Path) -> Callable[..., list[tuple[object
     """The rows of a table, sorted, with only the columns named."""
 
     def read(table: Table, *columns: str) -> list[tuple[object, ...]]:
-        settings = config.load(assignments=[f"store.root={tmp_path}/tables"])
+        settings = overlays.load(assignments=[f"store.root={tmp_path}/tables"])
         found = Store(spark, settings.store).read(table).select(*columns).collect()
         return sorted((tuple(row) for row in found), key=str)
 
@@ -246,7 +246,7 @@ def test_a_type_that_none_of_ours_stands_for_is_kept_if_the_configuration_says_s
     write_day(tmp_path, "2024-01-01", *lines)
     outcome = clean(events__unknown_types="keep")
     assert (outcome.rows["accepted"], outcome.rows["rejected_unknown_type"]) == (3, 1)
-    settings, day = config.load(assignments=[f"store.root={tmp_path}/tables"]), date(2024, 1, 1)
+    settings, day = overlays.load(assignments=[f"store.root={tmp_path}/tables"]), date(2024, 1, 1)
     for job in (build_sessions.JOB, build_sequences.JOB):
         assert execute(job, settings, spark, day, day).reason == ""
     assert [sorted(kinds) for (kinds,) in rows(SESSIONS, "event_types")] == [["home", "stare", "view"]]
