@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
-from functools import cached_property
+from functools import cached_property, reduce
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -46,6 +46,7 @@ from nextaisle.events.stored import (
     STORED_OUTCOME,
     STORED_RULE,
     days_literal,
+    stored_days,
     stored_events,
 )
 from nextaisle.spark import mapping_rules
@@ -147,10 +148,10 @@ def staged_batch(
         found = {file.day or last for file in files} | ({last} if first == last else set())
         days = tuple(sorted(day for day in found if day))
         is_replaced = F.col(INGEST_DATE).isin(*days)
-        history = stored_events(store, ~is_replaced & _may_hold(settings.events, days))
+        history = stored_events(store, ~is_replaced & _may_hold(settings.events, days), keep)
         fitted = _fitted(settings, _dated(mapped, listed))
         new = keep(with_outcome(with_event_id(fitted, settings.events, _has_ids(settings)), history))
-        touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), stored_events(store, is_replaced))
+        touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), *stored_days(store, is_replaced))
         records = _judged(store, settings, new, touched, ~is_replaced, keep)
         yield Batch(records, days, touched, is_replaced, listed)
 
@@ -168,7 +169,7 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
         rows = keep(store.read(REJECTED_EVENTS).where(wanted))
         refused, apart = rows.where(f"NOT ({IS_SET_APART})"), rows.where(IS_SET_APART).select("event.*")
         days = tuple(row[INGEST_DATE] for row in refused.select(INGEST_DATE).distinct().orderBy(INGEST_DATE).collect())
-        stored = stored_events(store, _may_hold(settings.events, days))
+        stored = stored_events(store, _may_hold(settings.events, days), keep)
         fitted = _fitted(settings, _remapped(store.spark, settings, refused))
         of_days = stored.where(F.col(INGEST_DATE).isin(*days))
         named = with_event_id(fitted, settings.events, _has_ids(settings), of_days)
@@ -277,8 +278,8 @@ def _wanted(settings: Settings, first: date | None, last: date | None) -> Column
 
 
 def _days_of(*events: DataFrame) -> tuple[date, ...]:
-    days = {row["event_date"] for each in events for row in each.select("event_date").distinct().collect()}
-    return tuple(sorted(days))
+    dates = reduce(DataFrame.unionAll, [each.select("event_date") for each in events])
+    return tuple(sorted(row["event_date"] for row in dates.distinct().collect()))
 
 
 def _judged(
@@ -291,7 +292,7 @@ def _judged(
     )
     if not touched:
         return records.withColumn(RULE, nothing)
-    others = stored_events(store, F.expr(days_literal("event_date", touched))).where(stays)
+    others = stored_events(store, F.expr(days_literal("event_date", touched)) & stays, keep)
     # An event that arrived again, for an earlier day of the logs than the one that keeps it now, moves there.
     taken = new.where(TAKES_OVER).select(*EVENTS.key)
     others = others.join(taken, list(EVENTS.key), "left_anti")

@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
-from nextaisle.events.bots import RULE
+from nextaisle.events.bots import RULE, Keep
 from nextaisle.events.cleaning import ACCEPTED
 from nextaisle.store import Store
 
@@ -25,16 +25,27 @@ STORED_RULE: Final = "stored_rule"
 IS_SET_APART: Final = "event IS NOT NULL"
 
 
-def stored_events(store: Store, is_wanted: Column) -> DataFrame:
+def stored_events(store: Store, is_wanted: Column, keep: Keep) -> DataFrame:
     """Columns of events, STORED_OUTCOME and STORED_RULE; `is_wanted` speaks of columns of events."""
+    as_stored = {STORED_OUTCOME: F.lit(ACCEPTED), STORED_RULE: F.lit(None).cast("string")}
     events = store.read(EVENTS).where(is_wanted)
+    if not store.exists(REJECTED_EVENTS):
+        return events.withColumns(as_stored)
     apart = store.read(REJECTED_EVENTS).where(IS_SET_APART)
     apart = apart.select("event.*", F.col("reason").alias(STORED_OUTCOME), F.col(RULE).alias(STORED_RULE))
-    apart = apart.where(is_wanted)
+    apart = keep(apart.where(is_wanted))
+    # On most days there is none, and every plan that reads both tables is half as large.
+    if apart.isEmpty():
+        return events.withColumns(as_stored)
     # Only where a job was killed between its commits an event is in both; it has to leave one of them.
     events = events.join(apart.select(*EVENTS.key), list(EVENTS.key), "left_anti").select(*EVENTS.names)
-    as_stored = {STORED_OUTCOME: F.lit(ACCEPTED), STORED_RULE: F.lit(None).cast("string")}
     return events.withColumns(as_stored).unionByName(apart)
+
+
+def stored_days(store: Store, is_wanted: Column) -> list[DataFrame]:
+    """The event_date of each stored event, by table."""
+    apart = store.read(REJECTED_EVENTS).where(IS_SET_APART).select("event.*")
+    return [rows.where(is_wanted).select("event_date") for rows in (store.read(EVENTS), apart)]
 
 
 def set_apart(records: DataFrame) -> DataFrame:
