@@ -24,6 +24,8 @@ from nextaisle.synthetic import write_logs
 
 USERS, DAYS, K = 120, 8, 5
 LAST_DAY = date(2024, 1, DAYS)
+# Several whole nights are run before the first test.
+pytestmark = pytest.mark.timeout(1200)
 README = (config.home() / "README.md").read_text(encoding="utf-8")
 
 
@@ -110,9 +112,9 @@ def test_the_readmes_way_to_read_tables_works(example: str, at_home: Path) -> No
 
 
 def test_the_readmes_overlay_is_a_valid_one(tmp_path: Path) -> None:
-    overlays = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    assert overlays
-    for number, text in enumerate(overlays):
+    found = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert found
+    for number, text in enumerate(found):
         overlay = tmp_path / f"{number}.toml"
         overlay.write_text(text, encoding="utf-8")
         assert overlays.load([overlay]).store.root

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
 from nextaisle.store import Store
 from tests.killing import seconds_of
@@ -47,7 +47,7 @@ def test_millions_of_events_of_one_user_on_a_day_pass_through_a_gigabyte(spark: 
         "bots.events_per_day": MILLIONS - 1, "events.max_per_user_day": MILLIONS // 3,
     }  # fmt: skip
     words = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
-    store = Store(spark, config.load(assignments=words[1::2]).store)
+    store = Store(spark, overlays.load(assignments=words[1::2]).store)
     for day, of in zip(days, ("even", "odd"), strict=True):
         write_day(spark, tmp_path / "logs", day, of)
         seconds_of("clean_events", ["--date", str(day), "--set", "events.max_rejected_share=1.0", *words])
