@@ -12,14 +12,15 @@ from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
 from nextaisle.store import Store
 from tests.killing import seconds_of
 
-MILLIONS = 3_000_000
+COUNT = 3_000_000
+MIDNIGHT_MICROS = 1_704_067_200_000_000
 
 
 def write_day(spark: SparkSession, logs: Path, day: date, of: str) -> None:
     """The bot's events of 2024-01-01 whose number is even, or odd, and one shopper's event of `day`."""
     number = F.col("id")
-    time = F.timestamp_micros((F.lit(1_704_067_200) * 1_000_000 + number * (86_400_000_000 // MILLIONS)).cast("bigint"))
-    bot = spark.range(MILLIONS).where(number % 2 == int(of == "odd")).select(
+    time = F.timestamp_micros(F.lit(MIDNIGHT_MICROS) + number * (86_400_000_000 // COUNT))
+    bot = spark.range(COUNT).where(number % 2 == int(of == "odd")).select(
         F.lit("bot").alias("user"), F.concat(F.lit("item"), number % 1000).alias("item"), time.alias("time")
     )  # fmt: skip
     shopper = spark.createDataFrame([("shopper", "item1", str(day))], "user string, item string, day string")
@@ -44,7 +45,7 @@ def test_millions_of_events_of_one_user_on_a_day_pass_through_a_gigabyte(spark: 
         "source.columns.item_id": "item", "source.columns.event_time": "time",
         "source.columns.event_type": "\"'view'\"",  # TOML's quotes around SQL's
         "bots.events_per_minute": 0, "bots.items_per_minute": 0, "bots.hours_without_pause": 0,
-        "bots.events_per_day": MILLIONS - 1, "events.max_per_user_day": MILLIONS // 3,
+        "bots.events_per_day": COUNT - 1, "events.max_per_user_day": COUNT // 3,
     }  # fmt: skip
     words = [word for key, value in sets.items() for word in ("--set", f"{key}={value}")]
     store = Store(spark, overlays.load(assignments=words[1::2]).store)
@@ -53,7 +54,7 @@ def test_millions_of_events_of_one_user_on_a_day_pass_through_a_gigabyte(spark: 
         seconds_of("clean_events", ["--date", str(day), "--set", "events.max_rejected_share=1.0", *words])
         if of == "even":
             capped = store.fresh().read(REJECTED_EVENTS).groupBy("reason").count().collect()
-            assert [tuple(row) for row in capped] == [("over_the_cap", MILLIONS // 2 - MILLIONS // 3)]
+            assert [tuple(row) for row in capped] == [("over_the_cap", COUNT // 2 - COUNT // 3)]
     rejected = store.fresh().read(REJECTED_EVENTS).groupBy("reason", "rule", "ingest_date").count().collect()
-    assert sorted(tuple(row) for row in rejected) == [("bot", "events_per_day", day, MILLIONS // 2) for day in days]
+    assert sorted(tuple(row) for row in rejected) == [("bot", "events_per_day", day, COUNT // 2) for day in days]
     assert [row.user_id for row in store.fresh().read(EVENTS).collect()] == ["shopper", "shopper"]
