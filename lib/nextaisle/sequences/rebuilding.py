@@ -42,7 +42,8 @@ def rebuild_sequences(
             yield from sequence_rows(rows, lookup.value, zone, first_day, max_events, compacted_day)
 
     changed = _as_input(sessions) if first == EVERYTHING else _with_seeds(sessions, sequences, first, zone)
-    by_user = changed.repartition("user_id").sortWithinPartitions("user_id", "start_time").drop("start_time")
+    hashed = changed.withColumn("user_hash", F.xxhash64("user_id")).repartition("user_hash")
+    by_user = hashed.sortWithinPartitions("user_hash", "user_id", "start_time").drop("user_hash", "start_time")
     rows = by_user.mapInArrow(snapshots, SEQUENCES.schema)
     return rows.sortWithinPartitions("as_of_date", "user_id")
 
