@@ -15,7 +15,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -69,6 +69,10 @@ class Job:
     sections: tuple[str, ...] = ()
     # What it reads beside tables, as a string that changes when that does: files and their times.
     inputs: Callable[[Night], str] | None = None
+    # What it does under --plan, a flag that other jobs do not have: says what it would do, and writes nothing.
+    plan: Callable[[Night], Result] | None = None
+    # Whether a run leaves a row in job_runs; one that only looks does not.
+    is_recorded: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def main(job: Job) -> None:
     for noisy in ("py4j", "alembic", "mlflow.store.db", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments = _parser(job).parse_args()
+    if job.plan and arguments.plan:
+        job = planning(job, job.plan)
     outcome = _outcome_of(job, arguments)
     line = json.dumps(asdict(outcome), ensure_ascii=False, default=str)
     if "://" in arguments.outcome:
@@ -106,6 +112,11 @@ def main(job: Job) -> None:
     else:
         print(line, flush=True)
     sys.exit(outcome.exit_code)
+
+
+def planning(job: Job, plan: Callable[[Night], Result]) -> Job:
+    """The job under --plan."""
+    return replace(job, run=plan, is_recorded=False)
 
 
 def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
@@ -128,13 +139,14 @@ def execute(job: Job, settings: Settings, spark: SparkSession, first: date | Non
     started, clock, run_id = datetime.now(UTC), time.monotonic(), uuid.uuid4().hex
     log.info("%s: days %s to %s, configuration %s", job.name, first, last, json.dumps(settings.flat(), default=str))
     for tries_left in reversed(range(_TRIES)):
-        night = Night(settings, spark, Store(spark, settings.store), first, last, _hash(_rules(job, settings)))
+        night = Night(settings, spark, Store(spark, settings.store), first, last, rules_key(job, settings))
         outcome, key = _attempt(job, night, run_id, clock)
         if outcome.exit_code != ConflictError.exit_code or not tries_left:
             break
         log.warning("%s: %s; reading again, %d tries left", job.name, outcome.reason, tries_left)
     log.info("%s: %s in %.1f s %s", job.name, outcome.outcome, outcome.seconds, outcome.rows or "")
-    _record(night, outcome, key, started)
+    if job.is_recorded:
+        _record(night, outcome, key, started)
     return outcome
 
 
@@ -154,6 +166,16 @@ def _attempt(job: Job, night: Night, run_id: str, clock: float) -> tuple[Outcome
         log.error("%s: %s", job.name, traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
         return _failed(job, night, reason, UNEXPECTED, run_id, time.monotonic() - clock), key
+
+
+def is_done(job: Job, night: Night) -> bool:
+    """Whether `execute` would find that nothing has changed since a run that succeeded."""
+    return _earlier_result(job, _job_key(job, night), night) is not None
+
+
+def rules_key(job: Job, settings: Settings) -> str:
+    """A hash of the sections of the configuration that the job names."""
+    return _hash(_rules(job, settings))
 
 
 def code_hash(*packages: str) -> str:
@@ -262,6 +284,8 @@ def _parser(job: Job) -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="first", metavar="DAY", help="the first of several days, built in one pass")
     parser.add_argument("--to", dest="last", metavar="DAY", help="the last of several days")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as sessions.gap_minutes=20")
+    if job.plan:
+        parser.add_argument("--plan", action="store_true", help="only say what it would do; writes nothing")
     parser.add_argument("--outcome", default="", help=argparse.SUPPRESS)
     return parser
 
