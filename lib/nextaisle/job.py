@@ -169,8 +169,8 @@ def _attempt(job: Job, night: Night, run_id: str, clock: float) -> tuple[Outcome
 
 
 def is_done(job: Job, night: Night) -> bool:
-    """Whether `execute` would find that nothing has changed since a run that succeeded."""
-    return _earlier_result(job, _job_key(job, night), night) is not None
+    """Whether nothing that the job depends on has changed since a run that succeeded, nor the tables that it left."""
+    return _earlier_run(_job_key(job, night), night) is not None
 
 
 def rules_key(job: Job, settings: Settings) -> str:
@@ -220,9 +220,13 @@ def _hash(parts: dict[str, Any]) -> str:
 
 
 def _earlier_result(job: Job, key: str, night: Night) -> Result | None:
-    """The result of an earlier run with this key, if the tables it left are still the current ones."""
-    if not job.writes:
-        return None
+    """The result of an earlier run with this key; a job without tables judges by itself what there is to do."""
+    earlier = _earlier_run(key, night) if job.writes else None
+    return Result(dict(earlier["rows"]), earlier["tracking_run_id"] or "") if earlier else None
+
+
+def _earlier_run(key: str, night: Night) -> Row | None:
+    """The newest run with this key, if the tables it left are still the current ones."""
     runs = night.store.fresh().read(JOB_RUNS).where((F.col("job_key") == key) & (F.col("outcome") == "done"))
     earlier = runs.orderBy(F.desc("started_time"), "run_id").first()
     if earlier is None:
@@ -230,7 +234,7 @@ def _earlier_result(job: Job, key: str, night: Night) -> Result | None:
     left = earlier["versions_written"]
     if any(night.store.current_version(TABLES[name]) != version for name, version in left.items()):
         return None
-    return Result(dict(earlier["rows"]), earlier["tracking_run_id"] or "")
+    return earlier
 
 
 def _versions(job: Job, night: Night) -> dict[str, int]:

@@ -11,3 +11,8 @@ TOO_LATE: Final = "too_late"
 UNKNOWN_TYPE: Final = "unknown_type"
 MISSING_ITEM: Final = "missing_item"
 OVER_THE_CAP: Final = "over_the_cap"
+
+REASONS: Final = (
+    UNREADABLE, MISSING_USER, MISSING_TIME, TOO_EARLY, IN_THE_FUTURE, TOO_LATE, UNKNOWN_TYPE, MISSING_ITEM,
+    OVER_THE_CAP,
+)  # fmt: skip

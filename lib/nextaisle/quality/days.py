@@ -1,8 +1,10 @@
 """Which days a run of check_tables looks at."""
 
+import functools
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import JOB_RUNS, SOURCE_FILES, Table
@@ -45,17 +47,14 @@ def days_to_check(night: Night, tables: Iterable[Table], reach: int) -> tuple[da
 
 
 def _known_days(store: Store, tables: Sequence[Table]) -> tuple[date, date] | None:
-    """The earliest day of any of the tables, and the last day of the logs; of lists, the last day of them."""
-    firsts, lasts = [], []
-    for table in tables:
-        day = F.col(table.partition[0])
-        row = store.read(table).agg(F.min(day).alias("first"), F.max(day).alias("last")).collect()[0]
-        if row["first"] is not None:
-            firsts.append(row["first"])
-            lasts.append(row["last"])
-    if not firsts:
+    """The earliest day of any of the tables, and the last day of the logs; without files of logs, that of the tables."""
+    days = [store.read(table).select(F.col(table.partition[0]).alias("day")) for table in tables]
+    if not days:
         return None
-    return min(firsts), _last_logged(store) or max(lasts)
+    row = functools.reduce(DataFrame.unionAll, days).agg(F.min("day").alias("first"), F.max("day").alias("last")).first()
+    if row is None or row["first"] is None:
+        return None
+    return row["first"], _last_logged(store) or row["last"]
 
 
 def _last_logged(store: Store) -> date | None:

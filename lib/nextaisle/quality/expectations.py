@@ -1,8 +1,8 @@
 """How a check is declared: rows, and SQL that holds of each good one.
 
 Expectation and suite are Great Expectations' words; expectations are named as dbt and dbt_utils name their tests:
-unique_..., not_null_..., accepted_values_..., accepted_range_..., relationships_... (foreign keys). Two tables that must
-add up to the same are reconciled_...; severities are dbt's.
+unique_..., not_null_..., accepted_values_..., accepted_range_..., relationships_... (foreign keys). Where two tables
+must add up to the same it is reconciled_...; severities are dbt's.
 """
 
 import string

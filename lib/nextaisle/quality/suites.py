@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from nextaisle.contract.reasons import REASONS
 from nextaisle.contract.tables import (
     EVALUATIONS,
     EVENTS,
@@ -52,8 +53,15 @@ _SOURCE_FILES = Suite(
     ),
 )
 
+_REFUSALS = Suite(
+    REJECTED_EVENTS,
+    "select *, ingest_date as day from {rejected_events}",
+    REJECTED_EVENTS.key,
+    (not_null(REJECTED_EVENTS), Expectation("accepted_values_reason", f"reason in ({_listed(REASONS)})")),
+)
+
 # A file that was read twice has a row for each time; the refused records are those of the last time.
-_REJECTED_EVENTS = Suite(
+_REFUSED_OF_FILES = Suite(
     REJECTED_EVENTS,
     """
     select refused.ingest_date as day, path, count(*) as refused_count, any_value(counts) as counts
@@ -301,7 +309,8 @@ _EVALUATIONS = Suite(
 SUITES: Final = (
     _SOURCE_FILES,
     unique(SOURCE_FILES, day="ingest_date"),
-    _REJECTED_EVENTS,
+    _REFUSALS,
+    _REFUSED_OF_FILES,
     unique(REJECTED_EVENTS),
     _EVENTS,
     unique(EVENTS),
