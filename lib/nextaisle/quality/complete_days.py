@@ -1,8 +1,8 @@
 """The marker that a consumer waits for: a row of complete_days for each day whose night ended with success.
 
 A table and no file: it commits at once or not at all, on any Hadoop file system and in a catalog, which has no folder
-for a file. Its row comes last; it goes before a night first writes the day anew, and gets a new time where a later night
-changed the day.
+for a file. Its row is written last; it goes before a night writes the day anew, and gets a new time where a later
+night changed the day.
 """
 
 from datetime import UTC, date, datetime, timedelta
@@ -31,8 +31,10 @@ def withdraw(store: Store, first: date | None, last: date | None) -> None:
         store.replace(COMPLETE_DAYS, nothing, f"complete_date IN ({_listed(days)})")
 
 
-def mark(store: Store, first: date, last: date) -> None:
+def mark(store: Store, first: date | None, last: date) -> None:
     """Marks the days first to last, and dates anew the days marked before whose contents have changed since.
+
+    Without a first day, from that of the earliest event on.
 
     What is marked already and has not changed stays as it is, so that the same night twice commits nothing.
 
@@ -44,6 +46,7 @@ def mark(store: Store, first: date, last: date) -> None:
     """
     marked = _markers(store)
     changed = _changed_days(store, marked)
+    first = first or _earliest_day(store) or last
     nights = {first + timedelta(days=n) for n in range((last - first).days + 1)}
     due = (nights - set(marked)) | (set(marked) if changed is None else changed & set(marked))
     if due:
@@ -54,6 +57,11 @@ def mark(store: Store, first: date, last: date) -> None:
 
 def complete_days(store: Store) -> list[date]:
     return sorted(_markers(store))
+
+
+def _earliest_day(store: Store) -> date | None:
+    day: date | None = store.read(EVENTS).agg(F.min("event_date").alias("day")).collect()[0]["day"]
+    return day
 
 
 def _markers(store: Store) -> Markers:

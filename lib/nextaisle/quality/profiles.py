@@ -51,7 +51,7 @@ PROFILES: Final = (
         EVENTS,
         "category",
         """
-        select day, coalesce(category, 'unknown') as bin, sum(event_count) as row_count
+        select day, category as bin, sum(event_count) as row_count
         from (select event_date as day, item_id, count(*) as event_count from {events} group by all)
         left join (select item_id, max_by(category, valid_from) as category from {items} group by item_id)
           using (item_id)
@@ -104,8 +104,9 @@ def profile_rows(
     rows = spark.createDataFrame([], DATA_PROFILES.schema)
     for profile in profiles:
         query = f"""
-        select day as profile_date, '{profile.table.name}' as table_name, '{profile.column}' as column_name, bin,
-          row_count from ({profile.bins}) where day between :first and :last
+        select day as profile_date, '{profile.table.name}' as table_name, '{profile.column}' as column_name,
+          coalesce(bin, 'unknown') as bin, sum(row_count) as row_count
+        from ({profile.bins}) where day between :first and :last group by all
         """
         rows = rows.unionAll(spark.sql(query, args=dict(values), **{name: frames[name] for name in profile.reads}))
     return rows.repartition("profile_date").sortWithinPartitions("profile_date", "table_name", "column_name", "bin")
