@@ -47,7 +47,7 @@ def days_to_check(night: Night, tables: Iterable[Table], reach: int) -> tuple[da
 
 
 def _known_days(store: Store, tables: Sequence[Table]) -> tuple[date, date] | None:
-    """The earliest day of any of the tables, and the last day of the logs; without files of logs, that of the tables."""
+    """The earliest day of any of the tables, and the last day of the logs; without files of logs, of the tables."""
     days = [store.read(table).select(F.col(table.partition[0]).alias("day")) for table in tables]
     if not days:
         return None

@@ -1,4 +1,4 @@
-"""What is built of each table, what is missing and what is stale, told from job_runs and Delta's log. Writes nothing."""
+"""What is built of each table, what is missing and what is stale, as job_runs and Delta's log tell. Writes nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ def _state(night: Night, table: Table, job: Job, runs: Runs, logs: Logs, is_dail
 def _due(night: Night, job: Job, runs: Runs, logs: Logs) -> tuple[set[date], tuple[str, ...]]:
     """The days that the job would build anew, and why."""
     is_other = runs.done is not None and runs.done["rules_key"] != rules_key(job, night.settings)
-    why = (CONFIGURATION,) if is_other else ()
+    why: tuple[str, ...] = (CONFIGURATION,) if is_other else ()
     if not job.reads:
         unread = logs.unread | (logs.logged - logs.read)
         due = set(unread | logs.read if is_other else unread)
