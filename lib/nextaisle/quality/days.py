@@ -51,9 +51,8 @@ def _known_days(store: Store, tables: Sequence[Table]) -> tuple[date, date] | No
     days = [store.read(table).select(F.col(table.partition[0]).alias("day")) for table in tables]
     if not days:
         return None
-    row = (
-        functools.reduce(DataFrame.unionAll, days).agg(F.min("day").alias("first"), F.max("day").alias("last")).first()
-    )
+    bounds = (F.min("day").alias("first"), F.max("day").alias("last"))
+    row = functools.reduce(DataFrame.unionAll, days).agg(*bounds).first()
     if row is None or row["first"] is None:
         return None
     return row["first"], _last_logged(store) or row["last"]

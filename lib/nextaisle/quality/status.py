@@ -44,10 +44,12 @@ def counts(states: Sequence[TableState], complete: Sequence[date], steps: Sequen
 def _tables(states: Sequence[TableState]) -> Grid:
     grid = _grid("Tables", "table", "rows", "days", "missing", "stale", "changed since", "last run")
     for state in states:
-        stale = _told(state.stale) or ("" if state.is_up_to_date or state.table.partition else "all")
+        # A table without days is built, missing or stale as a whole.
+        whole = "" if state.is_up_to_date or state.table.partition else "all"
+        missing, stale = _told(state.missing), _told(state.stale)
         grid.add_row(
-            state.table.name, f"{state.row_count:,}", _told(state.days), _told(state.missing), stale,
-            ", ".join(state.changed), _last_run(state),
+            state.table.name, f"{state.row_count:,}", _told(state.days), missing or ("" if state.row_count else whole),
+            stale or (whole if state.row_count else ""), ", ".join(state.changed), _last_run(state),
         )  # fmt: skip
     return grid
 
