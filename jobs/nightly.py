@@ -1,43 +1,80 @@
-"""A whole night: fetch (demo only), clean, sessions, sequences, profiles, examples, train, evaluate, score; summary.
+"""A whole night: fetch (demo only), clean, sessions, sequences, profiles, examples, train, evaluate, score, checks.
 
 Without --date: everything in the logs that no finished night has built, up to their last day, in one pass.
 """
 
+from dataclasses import replace
 from datetime import date
 
 from jobs.build_examples import JOB as BUILD_EXAMPLES
 from jobs.build_profiles import JOB as BUILD_PROFILES
 from jobs.build_sequences import JOB as BUILD_SEQUENCES
 from jobs.build_sessions import JOB as BUILD_SESSIONS
+from jobs.check_tables import CHECK_DATA, CHECK_LISTS
 from jobs.clean_events import JOB as CLEAN_EVENTS
 from jobs.evaluate_model import JOB as EVALUATE_MODEL
 from jobs.fetch_demo_logs import JOB as FETCH_DEMO_LOGS
 from jobs.score_users import JOB as SCORE_USERS
 from jobs.train_model import JOB as TRAIN_MODEL
-from nextaisle.contract.errors import StepError
+from nextaisle.config import Settings
+from nextaisle.contract.errors import InputError, StepError
 from nextaisle.events import days_in_logs, unread_days
 from nextaisle.job import Job, Night, Outcome, Result, execute, main
 from nextaisle.nights import days_to_build, last_built_day
+from nextaisle.quality.complete_days import complete_days, mark, withdraw, writes_contents
+from nextaisle.quality.plan import plan
+from nextaisle.quality.states import Logs, table_states
+from nextaisle.quality.status import show_status
 from nextaisle.summary import show_summary
 
+Days = tuple[date | None, date | None]
+Call = tuple[Job, date | None, date | None]
+
 DAYS = (CLEAN_EVENTS, BUILD_SESSIONS, BUILD_SEQUENCES, BUILD_PROFILES)
-LAST_DAY = (BUILD_EXAMPLES, TRAIN_MODEL, EVALUATE_MODEL, SCORE_USERS)
+LAST_DAY = (TRAIN_MODEL, EVALUATE_MODEL, SCORE_USERS)
 
 
 def run(night: Night) -> Result:
     outcomes = []
     if night.settings.demo.is_source:
         outcomes.append(_step(FETCH_DEMO_LOGS, night, night.first, night.last))
-    first, last = days_of(night)
-    outcomes += [_step(job, night, first, last) for job in DAYS]
-    last = last or last_built_day(night.store.fresh())
-    outcomes += [_step(job, night, last, last) for job in LAST_DAY]
+    days = days_of(night)
+    outcomes += [_step(job, night, *days) for job in DAYS]
+    last = days[1] or last_built_day(night.store.fresh())
+    outcomes += [_step(job, night, *dates) for job, *dates in calls_of_last_day(night.settings, days, last)]
+    mark(night.store.fresh(), days[0], last)
     show_summary(night.settings, night.store.fresh(), outcomes, last)
     rows = {f"{outcome.job}.{name}": count for outcome in outcomes for name, count in outcome.rows.items()}
-    return Result(rows, outcomes[-1].tracking_run_id, (first, last))
+    trained = next((outcome.tracking_run_id for outcome in outcomes if outcome.job == TRAIN_MODEL.name), "")
+    return Result(rows, trained, days)
 
 
-def days_of(night: Night) -> tuple[date | None, date | None]:
+def plan_night(night: Night) -> Result:
+    """Shows what `run` would do, and the state of the tables; writes nothing."""
+    store, problem, calls, logged, unread = night.store, "", list[Call](), list[date](), list[date]()
+    try:
+        logged = days_in_logs(night.spark, night.settings.source)
+        unread = unread_days(night.spark, night.settings.source, store)
+        calls = _calls(night)
+    except InputError as error:
+        # The demo's logs come with its first night.
+        problem = "" if night.settings.demo.is_source else str(error)
+        calls = [] if problem else _calls_of((night.first, night.last), night)
+    states = table_states(night, (*DAYS, CHECK_DATA), (BUILD_EXAMPLES, *LAST_DAY), Logs.of(store, logged, unread))
+    return show_status(states, complete_days(store), plan(night, calls), problem)
+
+
+def calls_of_last_day(settings: Settings, days: Days, last: date | None) -> list[Call]:
+    """What follows the jobs that build every day: for the last day alone, but for the checks of all that was built.
+
+    They come before training: a bad day trains no model.
+    """
+    checks_data: list[Call] = [(CHECK_DATA, *days)] if settings.quality.in_nightly else []
+    checks_lists: list[Call] = [(CHECK_LISTS, last, last)] if settings.quality.in_nightly else []
+    return [(BUILD_EXAMPLES, last, last), *checks_data, *((job, last, last) for job in LAST_DAY), *checks_lists]
+
+
+def days_of(night: Night) -> Days:
     """The days asked for; else those that no night has built; None, None where the logs have no folder per day."""
     if night.last:
         return night.first, night.last
@@ -45,14 +82,40 @@ def days_of(night: Night) -> tuple[date | None, date | None]:
     return days_to_build(night.store, days_in_logs(night.spark, source), unread_days(night.spark, source, night.store))
 
 
+def _calls(night: Night) -> list[Call]:
+    return _calls_of(days_of(night), night)
+
+
+def _calls_of(days: Days, night: Night) -> list[Call]:
+    fetch: list[Call] = [(FETCH_DEMO_LOGS, night.first, night.last)] if night.settings.demo.is_source else []
+    try:
+        last = days[1] or last_built_day(night.store)
+    except InputError:
+        last = None
+    return [*fetch, *((job, *days) for job in DAYS), *calls_of_last_day(night.settings, days, last)]
+
+
 def _step(job: Job, night: Night, first: date | None, last: date | None) -> Outcome:
-    outcome = execute(job, night.settings, night.spark, first, last)
+    outcome = execute(_withdrawing(job), night.settings, night.spark, first, last)
     if outcome.exit_code:
         raise StepError(f"{job.name}: {outcome.reason}", outcome.exit_code)
     return outcome
 
 
-JOB = Job(name="nightly", run=run)
+def _withdrawing(job: Job) -> Job:
+    """The job, which takes back the markers of its days before it writes what they vouch for.
+
+    Where it finds that nothing has changed it does not run, and the markers stay.
+    """
+
+    def run(night: Night) -> Result:
+        withdraw(night.store.fresh(), night.first, night.last)
+        return job.run(night)
+
+    return replace(job, run=run) if writes_contents(job.writes) else job
+
+
+JOB = Job(name="nightly", run=run, plan=plan_night)
 
 if __name__ == "__main__":
     main(JOB)

@@ -18,7 +18,8 @@ from jobs import nightly
 from nextaisle import config, overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import RECOMMENDATIONS, SEQUENCES, TABLES
-from nextaisle.job import Outcome, execute
+from nextaisle.job import Outcome, execute, planning
+from nextaisle.quality.complete_days import complete_days
 from nextaisle.store import Store
 from nextaisle.synthetic import write_logs
 
@@ -81,12 +82,28 @@ def test_the_same_night_again_changes_no_table(nights: list[Outcome], spark: Spa
     assert nights[1].exit_code == 0
     runs = Store(spark, shop.store).read(TABLES["job_runs"]).where("job <> 'nightly'").orderBy("started_time").collect()
     again = runs[len(runs) // 2 :]
-    assert {run["job"] for run in again if run["outcome"] == "done"} == {"train_model"}
+    # The checks of the data run again, as those of the lists wrote the same table after them; they find nothing new.
+    assert {run["job"] for run in again if run["outcome"] == "done"} == {"train_model", "check_tables"}
     trained = [run["tracking_run_id"] for run in runs if run["job"] == "train_model"]
     assert trained[0] == trained[1] != ""
     before = {name: version for run in runs[: len(runs) // 2] for name, version in run["versions_written"].items()}
     after = {name: version for run in again for name, version in run["versions_written"].items()}
     assert before == after
+
+
+def test_a_night_checks_its_tables_and_marks_its_days_once(
+    nights: list[Outcome], spark: SparkSession, shop: Settings
+) -> None:
+    store = Store(spark, shop.store)
+    checks = store.read(TABLES["data_quality"])
+    assert checks.where("outcome = 'failed' and severity = 'error'").collect() == []
+    checked = {(row["table_name"], row["check_date"]) for row in checks.select("table_name", "check_date").collect()}
+    assert checked >= {("events", LAST_DAY), ("examples", LAST_DAY), ("recommendations", LAST_DAY)}
+    assert complete_days(store) == [date(2024, 1, day) for day in range(1, DAYS + 1)]
+    assert store.current_version(TABLES["complete_days"]) == 1  # the table made, and filled once
+    plan = execute(planning(nightly.JOB, nightly.plan_night), shop, spark, None, None)
+    # train_model looks for weights, which it has; the checks as above.
+    assert (plan.exit_code, plan.rows["steps_to_run"], plan.rows["tables_to_build"]) == (0, 1, 0), plan
 
 
 @pytest.mark.parametrize("name", sorted(TABLES))

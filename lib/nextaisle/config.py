@@ -270,6 +270,26 @@ class Scoring(Section):
     variant: Name
 
 
+class Quality(Section):
+    in_nightly: bool
+    sample_rows: NotNegative
+    reference_days: Annotated[int, Field(ge=7, multiple_of=7)]
+    min_reference_days: Positive
+    psi_warning: Annotated[float, Field(gt=0)]
+    psi_error: Annotated[float, Field(gt=0)]
+    volume_warning: Annotated[float, Field(gt=1)]
+    volume_error: Annotated[float, Field(gt=1)]
+    severities: dict[str, Literal["error", "warning", "off"]]
+
+    @model_validator(mode="after")
+    def _errors_lie_beyond_warnings(self) -> Self:
+        for name in ("psi", "volume"):
+            warning, error = getattr(self, f"{name}_warning"), getattr(self, f"{name}_error")
+            if error < warning:
+                raise ValueError(f"{name}_error is {error}, expected at least {name}_warning, {warning}")
+        return self
+
+
 class Synthetic(Section):
     users: Positive
     items: Annotated[int, Field(ge=10)]
@@ -318,6 +338,7 @@ class Settings(Section):
     evaluation: Evaluation
     promotion: Promotion
     scoring: Scoring
+    quality: Quality
     synthetic: Synthetic
     store: Store
     tracking: Tracking

@@ -15,7 +15,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -69,6 +69,10 @@ class Job:
     sections: tuple[str, ...] = ()
     # What it reads beside tables, as a string that changes when that does: files and their times.
     inputs: Callable[[Night], str] | None = None
+    # What it does under --plan, a flag that other jobs do not have: says what it would do, and writes nothing.
+    plan: Callable[[Night], Result] | None = None
+    # Whether a run leaves a row in job_runs; one that only looks does not.
+    is_recorded: bool = True
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,8 @@ def main(job: Job) -> None:
     for noisy in ("py4j", "alembic", "mlflow.store.db", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments = _parser(job).parse_args()
+    if job.plan and arguments.plan:
+        job = planning(job, job.plan)
     outcome = _outcome_of(job, arguments)
     line = json.dumps(asdict(outcome), ensure_ascii=False, default=str)
     if "://" in arguments.outcome:
@@ -106,6 +112,11 @@ def main(job: Job) -> None:
     else:
         print(line, flush=True)
     sys.exit(outcome.exit_code)
+
+
+def planning(job: Job, plan: Callable[[Night], Result]) -> Job:
+    """The job under --plan."""
+    return replace(job, run=plan, is_recorded=False)
 
 
 def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
@@ -128,13 +139,14 @@ def execute(job: Job, settings: Settings, spark: SparkSession, first: date | Non
     started, clock, run_id = datetime.now(UTC), time.monotonic(), uuid.uuid4().hex
     log.info("%s: days %s to %s, configuration %s", job.name, first, last, json.dumps(settings.flat(), default=str))
     for tries_left in reversed(range(_TRIES)):
-        night = Night(settings, spark, Store(spark, settings.store), first, last, _hash(_rules(job, settings)))
+        night = Night(settings, spark, Store(spark, settings.store), first, last, rules_key(job, settings))
         outcome, key = _attempt(job, night, run_id, clock)
         if outcome.exit_code != ConflictError.exit_code or not tries_left:
             break
         log.warning("%s: %s; reading again, %d tries left", job.name, outcome.reason, tries_left)
     log.info("%s: %s in %.1f s %s", job.name, outcome.outcome, outcome.seconds, outcome.rows or "")
-    _record(night, outcome, key, started)
+    if job.is_recorded:
+        _record(night, outcome, key, started)
     return outcome
 
 
@@ -154,6 +166,16 @@ def _attempt(job: Job, night: Night, run_id: str, clock: float) -> tuple[Outcome
         log.error("%s: %s", job.name, traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
         return _failed(job, night, reason, UNEXPECTED, run_id, time.monotonic() - clock), key
+
+
+def is_done(job: Job, night: Night) -> bool:
+    """Whether nothing that the job depends on has changed since a run that succeeded, nor the tables that it left."""
+    return _earlier_run(_job_key(job, night), night) is not None
+
+
+def rules_key(job: Job, settings: Settings) -> str:
+    """A hash of the sections of the configuration that the job names."""
+    return _hash(_rules(job, settings))
 
 
 def code_hash(*packages: str) -> str:
@@ -198,9 +220,13 @@ def _hash(parts: dict[str, Any]) -> str:
 
 
 def _earlier_result(job: Job, key: str, night: Night) -> Result | None:
-    """The result of an earlier run with this key, if the tables it left are still the current ones."""
-    if not job.writes:
-        return None
+    """The result of an earlier run with this key; a job without tables judges by itself what there is to do."""
+    earlier = _earlier_run(key, night) if job.writes else None
+    return Result(dict(earlier["rows"]), earlier["tracking_run_id"] or "") if earlier else None
+
+
+def _earlier_run(key: str, night: Night) -> Row | None:
+    """The newest run with this key, if the tables it left are still the current ones."""
     runs = night.store.fresh().read(JOB_RUNS).where((F.col("job_key") == key) & (F.col("outcome") == "done"))
     earlier = runs.orderBy(F.desc("started_time"), "run_id").first()
     if earlier is None:
@@ -208,7 +234,7 @@ def _earlier_result(job: Job, key: str, night: Night) -> Result | None:
     left = earlier["versions_written"]
     if any(night.store.current_version(TABLES[name]) != version for name, version in left.items()):
         return None
-    return Result(dict(earlier["rows"]), earlier["tracking_run_id"] or "")
+    return earlier
 
 
 def _versions(job: Job, night: Night) -> dict[str, int]:
@@ -262,6 +288,8 @@ def _parser(job: Job) -> argparse.ArgumentParser:
     parser.add_argument("--from", dest="first", metavar="DAY", help="the first of several days, built in one pass")
     parser.add_argument("--to", dest="last", metavar="DAY", help="the last of several days")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as sessions.gap_minutes=20")
+    if job.plan:
+        parser.add_argument("--plan", action="store_true", help="only say what it would do; writes nothing")
     parser.add_argument("--outcome", default="", help=argparse.SUPPRESS)
     return parser
 

@@ -110,21 +110,30 @@ class Store:
         """The earliest day with files that came or went after version `since`, through the pinned one.
 
         None where there is none; the first of all days where Delta has cleaned the log of those versions away.
-        Files that were only rewritten, as by OPTIMIZE, do not count.
+        """
+        days = self.changed_days(table, since)
+        return date.min if days is None else min(days, default=None)
+
+    def changed_days(self, table: Table, since: int) -> set[date] | None:
+        """The days with files that came or went after version `since`, through the pinned one.
+
+        None where Delta has cleaned the log of those versions away. Files that were only rewritten, as by OPTIMIZE, do
+        not count.
         """
         self.read(table)
-        folder = self._delta(table).detail().select("location").collect()[0]["location"] + "/_delta_log"
         versions = range(since + 1, self.ledger.read[table.name] + 1)
+        if not versions:
+            return set()
+        folder = self._delta(table).detail().select("location").collect()[0]["location"] + "/_delta_log"
         try:
             commits = self.spark.read.schema(_COMMIT).json([f"{folder}/{version:020d}.json" for version in versions])
         except AnalysisException as error:
             if error.getCondition() == "PATH_NOT_FOUND":
-                return date.min
+                return None
             raise
         moved = commits.select(F.explode(F.array("add", "remove")).alias("file")).where("file.dataChange")
-        day = F.col("file.partitionValues")[table.partition[0]].cast("date")
-        first: date | None = moved.agg(F.min(day).alias("day")).collect()[0]["day"] if versions else None
-        return first
+        day = F.col("file.partitionValues")[table.partition[0]].cast("date").alias("day")
+        return {row["day"] for row in moved.select(day).distinct().collect()}
 
     def replace_days(self, table: Table, rows: DataFrame, first: date, last: date) -> None:
         """Makes `rows` the contents of the days first to last; see `replace`."""

@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from nextaisle.config import Settings
-from nextaisle.contract.tables import EVALUATIONS, ITEMS, RECOMMENDATIONS, TABLES
+from nextaisle.contract.tables import DATA_QUALITY, EVALUATIONS, ITEMS, RECOMMENDATIONS, TABLES
 from nextaisle.job import Outcome
 from nextaisle.store import Store
 
 USERS_SHOWN = 10
 ITEMS_SHOWN = 5
+CHECKS_SHOWN = 10
 METRICS_SHOWN = ("ndcg_at_10", "hr_at_10", "recall_at_10", "mrr_at_10")
 
 
@@ -25,6 +26,7 @@ def show_summary(settings: Settings, store: Store, outcomes: Sequence[Outcome], 
     console.rule(f"night of {day}")
     console.print(_steps(outcomes))
     console.print(_tables(store))
+    console.print(_failed_checks(store, day))
     console.print(_evaluation(store.read(EVALUATIONS).where(F.col("run_id") == run_id)))
     console.print(_lists(store, settings, day))
     console.print(f"The tables are in [bold]{store.location(RECOMMENDATIONS).removesuffix(RECOMMENDATIONS.name)}[/]")
@@ -44,6 +46,21 @@ def _tables(store: Store) -> Grid:
     for table in TABLES.values():
         if store.exists(table):
             grid.add_row(table.name, f"{store.read(table).count():,}", table.comment.split(".")[0].split(":")[0])
+    return grid
+
+
+def _failed_checks(store: Store, day: date) -> Grid:
+    """Warnings through `day`, the newest first: an error would have ended the night."""
+    failed = store.read(DATA_QUALITY).where((F.col("outcome") == "failed") & (F.col("check_date") <= F.lit(day)))
+    worst = failed.groupBy("table_name", "check_name").agg(
+        F.count("*").alias("days"), F.max(F.struct("check_date", "value", "expected")).alias("newest")
+    )
+    newest_first = worst.orderBy(F.desc("newest.check_date"), "table_name", "check_name").limit(CHECKS_SHOWN)
+    grid = _grid("Checks that warn", "check", "days", "last on", "found", "expected")
+    for row in newest_first.collect():
+        newest = row["newest"]
+        check = f"{row['table_name']}.{row['check_name']}"
+        grid.add_row(check, f"{row['days']}", f"{newest['check_date']}", f"{newest['value']:.3g}", newest["expected"])
     return grid
 
 

@@ -367,6 +367,52 @@ ITEM_GRAPH: Final = Table(
     partition=("event_date",),
 )
 
+DATA_QUALITY: Final = Table(
+    "data_quality",
+    "One row per check of a table on a day.",
+    (
+        _column("table_name", "string", "What was checked"),
+        _column("check_name", "string", "What had to hold, as unique_key or psi_category"),
+        _column(
+            "check_date", "date", "Day of the rows that were checked; of a table without days, the last day checked"
+        ),
+        _column("value", "double", "Rows for which it did not hold; of drift the measure itself"),
+        _column("expected", "string", "What had to hold: an SQL expression over a row, or the limit of the measure"),
+        _column("row_count", "bigint", "Rows that were looked at"),
+        _column("severity", "string", "error stops the night, warning does not"),
+        _column("outcome", "string", "passed, failed, or skipped where too few days are known to judge drift by"),
+        _column("sample", "array<string>", "Keys of the first rows that failed, as user_id=7, rank=1"),
+    ),
+    key=("table_name", "check_name", "check_date"),
+    partition=("check_date",),
+)
+
+DATA_PROFILES: Final = Table(
+    "data_profiles",
+    "One row per bin of a column's histogram on a day: what drift is measured by.",
+    (
+        _column("profile_date", "date", "Day of the rows"),
+        _column("table_name", "string", "Whose rows"),
+        _column("column_name", "string", "What was counted, as event_type or events_per_user"),
+        _column("bin", "string", "A value, or a range of counts as 4-7"),
+        _column("row_count", "bigint", "How many have it"),
+    ),
+    key=("profile_date", "table_name", "column_name", "bin"),
+    partition=("profile_date",),
+)
+
+COMPLETE_DAYS: Final = Table(
+    "complete_days",
+    "One row per day whose night ended with success, its checks included: what a consumer waits for.",
+    (
+        _column("complete_date", "date", "The day"),
+        _column("completed_time", "timestamp", "When its contents became what they are, UTC"),
+        _column("versions", "map<string,bigint>", "Delta versions of the tables that hold the day's contents then"),
+    ),
+    key=("complete_date",),
+    partition=("complete_date",),
+)
+
 TABLES: Final = {
     table.name: table
     for table in (
@@ -384,5 +430,8 @@ TABLES: Final = {
         USER_PROFILES,
         CATEGORY_PRICES,
         ITEM_GRAPH,
+        DATA_QUALITY,
+        DATA_PROFILES,
+        COMPLETE_DAYS,
     )
 }

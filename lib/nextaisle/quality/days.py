@@ -1,0 +1,84 @@
+"""Which days a run of check_tables looks at."""
+
+import functools
+from collections.abc import Iterable, Sequence
+from datetime import date, timedelta
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from nextaisle.contract.tables import JOB_RUNS, SOURCE_FILES, Table
+from nextaisle.job import Night
+from nextaisle.store import Store
+
+JOB_NAME = "check_tables"
+
+
+def days_to_check(night: Night, tables: Iterable[Table], reach: int) -> tuple[date, date] | None:
+    """First and last day: those asked for, and those of `tables` that changed since a run of the job last passed.
+
+    What changed is what late events of the night touched; and `reach` days after it are held against it. Without a day
+    asked for, everything. None where there is nothing to check.
+
+    | asked  | changed since | checked                                       |
+    |--------|---------------|-----------------------------------------------|
+    | 9      | 9             | 9                                             |
+    | 9      | 7, 9          | 7 to 9                                        |
+    | 3      | 3 to 9        | 3 to 9                                        |
+    | 3      | 3             | 3 to 3 + reach, as far as there are logs      |
+    | 9      | nothing       | 9                                             |
+    | nothing| whatever      | every day that there is                       |
+    """
+    dated = [table for table in tables if table.partition and night.store.exists(table)]
+    known = _known_days(night.store, dated)
+    if known is None:
+        return (night.first, night.last) if night.first and night.last else None
+    if night.first is None or night.last is None:
+        return known
+    changed = _changed_days(night.store, dated)
+    if changed is None:
+        return known
+    # An event may lie an hour in the future: that day has its own night.
+    last_logged = max(known[1], night.last)
+    first, last = night.first, night.last
+    if changed := {day for day in changed if day <= last_logged}:
+        first, last = min(first, *changed), max(last, min(last_logged, max(changed) + timedelta(days=reach)))
+    return first, last
+
+
+def _known_days(store: Store, tables: Sequence[Table]) -> tuple[date, date] | None:
+    """The earliest day of any of the tables, and the last day of the logs; without files of logs, of the tables."""
+    days = [store.read(table).select(F.col(table.partition[0]).alias("day")) for table in tables]
+    if not days:
+        return None
+    bounds = (F.min("day").alias("first"), F.max("day").alias("last"))
+    row = functools.reduce(DataFrame.unionAll, days).agg(*bounds).first()
+    if row is None or row["first"] is None:
+        return None
+    return row["first"], _last_logged(store) or row["last"]
+
+
+def _last_logged(store: Store) -> date | None:
+    day: date | None = store.read(SOURCE_FILES).agg(F.max("ingest_date").alias("day")).collect()[0]["day"]
+    return day
+
+
+def _changed_days(store: Store, tables: Sequence[Table]) -> set[date] | None:
+    """None where Delta no longer knows. A table that was never checked counts as unchanged: its days were not asked."""
+    read = _versions_checked(store)
+    found: set[date] = set()
+    for table in tables:
+        if table.name in read:
+            days = store.changed_days(table, read[table.name])
+            if days is None:
+                return None
+            found |= days
+    return found
+
+
+def _versions_checked(store: Store) -> dict[str, int]:
+    """Of each table, the version that a run which found no error read last."""
+    runs = store.fresh().read(JOB_RUNS).where((F.col("job") == JOB_NAME) & (F.col("outcome") == "done"))
+    read = runs.select("started_time", F.explode("versions_read").alias("name", "version"))
+    newest = read.groupBy("name").agg(F.max_by("version", "started_time").alias("version"))
+    return {row["name"]: row["version"] for row in newest.collect()}

@@ -1,0 +1,143 @@
+"""A shop of two users and two days, as rows of every table; and ways to spoil it.
+
+| user | day 1         | day 2             |
+|------|---------------|-------------------|
+| u    | a, b (bought) | a search; a       |
+| v    | a at 23:50    | b at 00:10        | one session over midnight
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+
+from pyspark.sql import SparkSession
+
+from nextaisle.config import Settings
+from nextaisle.contract.tables import TABLES, Table
+
+Row = dict[str, object]
+DAY_1, DAY_2 = date(2024, 1, 1), date(2024, 1, 2)
+
+
+def at(day: int, hour: int, minute: int = 0) -> datetime:
+    return datetime(2024, 1, day, hour, minute, tzinfo=UTC)
+
+
+def event(event_id: str, user: str, time: datetime, item: str | None = "a", **other: object) -> Row:
+    return {
+        "event_id": event_id, "event_date": time.date(), "event_time": time, "user_id": user, "item_id": item,
+        "event_type": "view" if item else "search", "ingest_date": time.date(), **other,
+    }  # fmt: skip
+
+
+def session(session_id: str, user: str, *events: tuple[datetime, str | None], **other: object) -> Row:
+    """A session of views, and of searches where there is no item."""
+    times, count = [time for time, _ in events], len(events)
+    return {
+        "session_id": session_id, "session_date": times[0].date(), "user_id": user, "start_time": times[0],
+        "end_time": times[-1], "event_count": count, "item_ids": [item for _, item in events],
+        "event_types": ["view" if item else "search" for _, item in events], "event_times": times,
+        "prices": [None] * count, "quantities": [None] * count, **other,
+    }  # fmt: skip
+
+
+def sequence(user: str, day: int, *events: tuple[datetime, str], **other: object) -> Row:
+    count = len(events)
+    return {
+        "user_id": user, "as_of_date": date(2024, 1, day), "event_count": count, "item_ids": [i for _, i in events],
+        "item_indices": [" ab".index(item) for _, item in events], "event_types": ["view"] * count,
+        "event_times": [time for time, _ in events], "prices": [None] * count, "is_session_start": [True] * count,
+        **other,
+    }  # fmt: skip
+
+
+def item(item_id: str, index: int, **other: object) -> Row:
+    return {
+        "item_id": item_id, "item_index": index, "valid_from": date(1970, 1, 1), "category": item_id.upper(),
+        "first_seen_date": DAY_1, "last_seen_date": DAY_2, **other,
+    }  # fmt: skip
+
+
+def source_file(path: str, day: date, records: int, accepted: int, **other: object) -> Row:
+    return {
+        "path": path, "size": 1, "modified_time": at(1, 0), "ingest_date": day, "record_count": records,
+        "accepted_count": accepted, "rejected_count": 0, "duplicate_count": 0, **other,
+    }  # fmt: skip
+
+
+def refused(path: str, digest: str, **other: object) -> Row:
+    return {
+        "path": path, "record_hash": digest, "ordinal": 1, "reason": "missing_user", "record": b"x",
+        "ingest_date": DAY_1, **other,
+    }  # fmt: skip
+
+
+def example(example_id: int, **other: object) -> Row:
+    return {
+        "example_id": example_id, "as_of_date": DAY_2, "split": "train", "length": 1, "item_indices": [1, 0],
+        "event_type_indices": [1, 0], "is_session_end": [0, 0], "target_indices": [2, 0], **other,
+    }  # fmt: skip
+
+
+def recommended(user: str, rank: int, item_id: str, score: float = 0.0, **other: object) -> Row:
+    return {
+        "user_id": user, "score_date": DAY_2, "variant": "default", "rank": rank, "item_id": item_id,
+        "score": float(score or 1 / rank), "reason": "model", "model_version": "1", **other,
+    }  # fmt: skip
+
+
+def evaluated(model: str, **other: object) -> Row:
+    return {
+        "run_id": "r", "model": model, "protocol": "time-window", "split": "test", "segment": "all",
+        "metric": "ndcg_at_10", "value": 0.5, "low": 0.4, "high": 0.6, "cases": 9, **other,
+    }  # fmt: skip
+
+
+def good_tables() -> dict[str, list[Row]]:
+    price, one = Decimal("2.5000"), Decimal("1.000")
+    bought = {"event_types": ["view", "purchase"], "prices": [None, price], "quantities": [None, one]}
+    return {
+        "source_files": [
+            source_file("f1", DAY_1, 4, 3, rejected_count=1), source_file("f2", DAY_2, 4, 3, duplicate_count=1),
+        ],
+        "rejected_events": [refused("f1", "h")],
+        "events": [
+            event("e1", "u", at(1, 10)),
+            event("e2", "u", at(1, 10, 10), "b", event_type="purchase", price=price, quantity=one),
+            event("e3", "v", at(1, 23, 50)), event("e4", "v", at(2, 0, 10), "b"),
+            event("e5", "u", at(2, 9), None), event("e6", "u", at(2, 9, 5)),
+        ],
+        "sessions": [
+            session("u1", "u", (at(1, 10), "a"), (at(1, 10, 10), "b"), **bought),
+            session("v1", "v", (at(1, 23, 50), "a"), (at(2, 0, 10), "b")),
+            session("u2", "u", (at(2, 9), None), (at(2, 9, 5), "a")),
+        ],
+        "sequences": [
+            sequence("u", 1, (at(1, 10), "a"), (at(1, 10, 10), "b"), event_types=["view", "purchase"]),
+            sequence("v", 1, (at(1, 23, 50), "a")),
+            sequence("u", 2, (at(1, 10), "a"), (at(1, 10, 10), "b"), (at(2, 9, 5), "a")),
+            sequence("v", 2, (at(1, 23, 50), "a"), (at(2, 0, 10), "b")),
+        ],
+        "items": [item("a", 1), item("b", 2)],
+        "examples": [example(1), example(2)],
+        "recommendations": [
+            recommended("u", 1, "b"), recommended("u", 2, "a"), recommended("v", 1, "a"),
+            recommended("listed", 1, "a", 7.0, reason="popular"),
+        ],
+        "evaluations": [evaluated("candidate"), evaluated("popular")],
+    }  # fmt: skip
+
+
+def write_tables(spark: SparkSession, settings: Settings, tables: Mapping[str, Iterable[Row]]) -> None:
+    """Spark writes them, not store.py: no column is NOT NULL, and nothing is checked."""
+    for name, rows in tables.items():
+        write_table(spark, settings, TABLES[name], rows)
+
+
+def write_table(spark: SparkSession, settings: Settings, table: Table, rows: Iterable[Row]) -> None:
+    nullable = table.schema
+    for field in nullable:
+        field.nullable = True
+    full = [tuple(row.get(name) for name in table.names) for row in rows]
+    writer = spark.createDataFrame(full, nullable).coalesce(1).write.format("delta").mode("overwrite")
+    writer.partitionBy(*table.partition).save(f"{settings.store.root}/{table.name}")
