@@ -69,6 +69,7 @@ def files_under(root: Path) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_tables_are_built_missing_or_stale_as_their_inputs_say(
     spark: SparkSession, shop: Settings, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_status_and_plan_say_what_a_night_would_do_and_write_nothing(
     assert outcomes[0].rows["missing_days"] == 2
 
 
+@pytest.mark.slow
 def test_a_plan_leaves_out_what_is_done_and_follows_what_may_change(
     spark: SparkSession, shop: Settings, tmp_path: Path
 ) -> None:
@@ -134,7 +136,7 @@ def test_a_plan_leaves_out_what_is_done_and_follows_what_may_change(
         night = Night(settings, spark, Store(spark, settings.store), DAY_1, DAY_1)
         return {step.job: step.reason for step in plan(night, calls)}
 
-    assert actions(shop) == {"clean_events": "", "build_sessions": "", "build_sequences": ""}
+    assert actions(shop) == {"clean_events": "", "build_sessions": "", "build_sequences": "", "build_profiles": ""}
     other = shop.model_copy(update={"sessions": shop.sessions.model_copy(update={"gap_minutes": 5})})
     assert [bool(reason) for reason in actions(other).values()] == [False, True, True]
     assert actions(other)["build_sequences"] == "sessions may change"
@@ -144,7 +146,7 @@ def test_a_plan_leaves_out_what_is_done_and_follows_what_may_change(
 
 def test_logs_that_are_not_there_are_told_and_no_error(spark: SparkSession, shop: Settings) -> None:
     outcome = execute(status.JOB, shop, spark, None, None)
-    assert (outcome.exit_code, outcome.rows["steps_to_run"], outcome.rows["tables_to_build"]) == (0, 0, 12)
+    assert (outcome.exit_code, outcome.rows["steps_to_run"], outcome.rows["tables_to_build"]) == (0, 0, 15)
 
 
 def fill(spark: SparkSession, settings: Settings, *days: int) -> None:
