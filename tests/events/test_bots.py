@@ -90,6 +90,7 @@ def shop(spark: SparkSession, tmp_path: Path) -> Shop:
     return Shop(spark, tmp_path, JSON_LINES | {"bots.events_per_day": 3})
 
 
+@pytest.mark.slow
 def test_a_late_event_makes_a_day_a_bots_and_a_mended_log_gives_it_back(shop: Shop) -> None:
     """Of u's fourth event on day 1, which arrives on day 2; v is a shopper."""
     shop.write(1, [*(record("u", f"01 10:00:0{n}", item=str(n)) for n in range(3)), record("v", "01 10:00:00")])
@@ -135,6 +136,7 @@ def random_logs(seed: int) -> Iterator[tuple[int, str]]:
                     yield dice.randint(day, 3), line
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "days", [(3, 1, 2), *(pytest.param(days, marks=pytest.mark.slow) for days in ((1, 2, 3), (2, 3, 1)))]
@@ -159,6 +161,7 @@ def test_days_in_any_order_give_the_events_and_rejects_of_one_pass(
     assert piecewise.contents() == expected
 
 
+@pytest.mark.slow
 def test_refused_records_are_kept_for_so_many_days_of_logs(shop: Shop) -> None:
     """A day that is read again does not bring them back."""
     for day in (1, 10):
@@ -181,6 +184,7 @@ class KilledError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("commits", [1, 2])
 def test_a_night_that_ends_between_two_commits_is_put_right_by_the_next_run(
     shop: Shop, commits: int, monkeypatch: pytest.MonkeyPatch

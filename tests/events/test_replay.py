@@ -107,6 +107,7 @@ def shop(spark: SparkSession, tmp_path: Path) -> Shop:
     return Shop(spark, tmp_path, JSON_LINES)
 
 
+@pytest.mark.slow
 def test_replaying_twice_or_reading_the_file_again_counts_an_event_once(shop: Shop) -> None:
     shop.write(1, LOGS["json"][3])
     shop.clean(1)
@@ -120,6 +121,7 @@ def test_replaying_twice_or_reading_the_file_again_counts_an_event_once(shop: Sh
     assert mended.version(EVENTS) == version
 
 
+@pytest.mark.slow
 def test_only_days_and_reasons_that_are_asked_for_are_replayed(shop: Shop) -> None:
     for day in (1, 2):
         lines = [record("u", f"0{day} 10:00:00", kind="addtocart"), record("u", f"0{day} 10:00:00", None, kind="cart")]
@@ -134,6 +136,7 @@ def test_only_days_and_reasons_that_are_asked_for_are_replayed(shop: Shop) -> No
     assert [str(row[0]) for row in shop.rows(EVENTS, "event_date")] == ["2024-01-02"]
 
 
+@pytest.mark.slow
 def test_a_replayed_event_that_other_days_brought_is_a_repetition_or_takes_its_place(shop: Shop) -> None:
     """Day 1 and 3 bring event 1 in words that were refused, day 2 in good ones: day 1 keeps it."""
     bad, good = (record("u", "01 10:00:00", kind=kind, id="1") for kind in ("addtocart", "cart"))
@@ -148,6 +151,7 @@ def test_a_replayed_event_that_other_days_brought_is_a_repetition_or_takes_its_p
     assert shop.rows(REJECTED_EVENTS) == []
 
 
+@pytest.mark.slow
 def test_replayed_events_make_a_bot_and_mended_rules_give_its_day_back(shop: Shop) -> None:
     shop.write(1, [record("u", f"01 10:00:0{n}", kind=kind) for n, kind in enumerate(("view", "view", "addtocart"))])
     shop.clean(1)
@@ -167,6 +171,7 @@ class KilledError(Exception):
     pass
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("commits", [1, 2])
 def test_a_replay_that_ends_between_two_commits_is_put_right_by_the_next(
     shop: Shop, commits: int, monkeypatch: pytest.MonkeyPatch

@@ -206,6 +206,7 @@ def test_every_check_has_its_bad_row() -> None:
     assert {(table, check) for table, check, _, _ in BAD} - {("sessions", "reconciled")} == CHECKS
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("table", "check", "key"), [(table, check, key) for table, check, _, key in BAD if key], ids=lambda text: text
 )
@@ -226,6 +227,7 @@ def test_good_rows_beside_bad_ones_are_not_named(samples: Samples) -> None:
     assert "user_id=u" not in set().union(*(samples["events", f"reconciled_{n}"] for n in ("sessions", "sequences")))
 
 
+@pytest.mark.slow
 def test_errors_end_with_exit_code_4_after_the_results_were_written(
     spark: SparkSession, bad: Settings, bad_run: Outcome
 ) -> None:

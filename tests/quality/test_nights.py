@@ -99,6 +99,7 @@ def test_tables_are_built_missing_or_stale_as_their_inputs_say(
     assert (told(changed), changed.changed) == (({DAY_1}, {DAY_2}, {DAY_1}), ("configuration", "events"))
 
 
+@pytest.mark.slow
 def test_status_and_plan_say_what_a_night_would_do_and_write_nothing(
     spark: SparkSession, shop: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
