@@ -118,7 +118,7 @@ def test_status_and_plan_say_what_a_night_would_do_and_write_nothing(
     steps = len(nightly.DAYS) + len(nightly.calls_of_last_day(shop, (None, None), None))
     # Day 1 has no finished night either: both days would be built.
     assert outcomes[0].rows["steps_to_run"] == outcomes[1].rows["steps_to_run"] == steps
-    assert "2: 2024-01-01 to 2024-01-02" in shown.err
+    assert "2024-01-01 to 2024-01-02" in shown.err
     # Of day 2 all, of day 1 the checks.
     assert outcomes[0].rows["missing_days"] == 2
 
