@@ -38,7 +38,7 @@ JOB = Job(
     run=check((*DATA, *LISTS)),
     reads=(*DATA, *LISTS),
     writes=(DATA_QUALITY, DATA_PROFILES),
-    sections=("quality", "source", "sessions", "sequences", "users"),
+    sections=("quality", "source", "events", "sessions", "sequences", "users"),
     inputs=listed,
 )
 # A night's two halves: a bad day trains no model, and lists are looked at when they are there.

@@ -1,16 +1,19 @@
-"""Raw logs, in any format that Spark reads, to events; refused records go to rejected_events with a reason."""
+"""Raw logs, in any format that Spark reads, to events; refused records and bots go to rejected_events with a reason."""
 
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
 from nextaisle.events.files import files_of, fingerprint
-from nextaisle.events.publishing import counted, publish, staged_batch
+from nextaisle.events.publishing import forget_rejected, publish
+from nextaisle.events.staging import check_shares, staged_batch
 from nextaisle.job import Job, Night, Result, main
 
 
 def run(night: Night) -> Result:
     files = files_of(night.spark, night.settings.source, night.store, night.first, night.last)
     with staged_batch(night.store, night.settings, files, night.first, night.last) as batch:
-        rows = counted(batch, night.settings.events)
-        publish(night.store, batch)
+        check_shares(batch, night.settings)
+        rows = batch.counts()
+        publish(night.store, batch, night.settings.events)
+    forget_rejected(night.store.fresh(), night.settings.events)
     return Result({"files": len(files), **rows})
 
 
@@ -22,7 +25,7 @@ JOB = Job(
     name="clean_events",
     run=run,
     writes=(EVENTS, REJECTED_EVENTS, SOURCE_FILES),
-    sections=("source", "events"),
+    sections=("source", "events", "bots"),
     inputs=inputs,
 )
 

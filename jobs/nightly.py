@@ -1,4 +1,4 @@
-"""A whole night: fetch (demo only), clean, sessions, sequences, examples, train, evaluate, score, checks; a summary.
+"""A whole night: fetch (demo only), clean, sessions, sequences, profiles, examples, train, evaluate, score, checks.
 
 Without --date: everything in the logs that no finished night has built, up to their last day, in one pass.
 """
@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date
 
 from jobs.build_examples import JOB as BUILD_EXAMPLES
+from jobs.build_profiles import JOB as BUILD_PROFILES
 from jobs.build_sequences import JOB as BUILD_SEQUENCES
 from jobs.build_sessions import JOB as BUILD_SESSIONS
 from jobs.check_tables import CHECK_DATA, CHECK_LISTS
@@ -29,7 +30,7 @@ from nextaisle.summary import show_summary
 Days = tuple[date | None, date | None]
 Call = tuple[Job, date | None, date | None]
 
-DAYS = (CLEAN_EVENTS, BUILD_SESSIONS, BUILD_SEQUENCES)
+DAYS = (CLEAN_EVENTS, BUILD_SESSIONS, BUILD_SEQUENCES, BUILD_PROFILES)
 LAST_DAY = (TRAIN_MODEL, EVALUATE_MODEL, SCORE_USERS)
 
 

@@ -19,7 +19,7 @@ JOB = Job(
     run=run,
     reads=(SEQUENCES, SESSIONS, ITEMS),
     writes=(RECOMMENDATIONS,),
-    sections=("scoring", "users", "source", "evaluation", "tracking"),
+    sections=("scoring", "users", "source", "sequences", "evaluation", "tracking"),
     inputs=inputs_of_scoring,
 )
 

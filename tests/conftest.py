@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from nextaisle import config
+from nextaisle import config, overlays
 from nextaisle.config import Settings
 from nextaisle.spark import create_session
 from nextaisle.store import Store
@@ -36,7 +36,7 @@ def spark() -> Iterator[SparkSession]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """The defaults, with tables and tracking in a folder of this test's own."""
-    return config.load(
+    return overlays.load(
         assignments=[
             f"store.root={tmp_path}/tables",
             f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",

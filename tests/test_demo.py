@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from nextaisle import config
+from nextaisle import config, overlays
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConfigurationError, InputError
 from nextaisle.demo import write_demo_logs
@@ -18,7 +18,7 @@ CHRISTMAS = date(2017, 12, 25)
 
 def shop(tmp_path: Path, *assignments: str) -> Settings:
     paths = [f"source.path={tmp_path}/logs/{{date}}/*.json.gz", f"items.path={tmp_path}/logs/items.parquet"]
-    return config.load([config.home() / "conf" / "local.toml"], [*paths, *assignments])
+    return overlays.load([config.home() / "conf" / "local.toml"], [*paths, *assignments])
 
 
 def lines_of(tmp_path: Path, day: date) -> list[dict[str, object]]:

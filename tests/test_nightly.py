@@ -15,7 +15,7 @@ from deltalake import DeltaTable
 from pyspark.sql import SparkSession
 
 from jobs import nightly
-from nextaisle import config
+from nextaisle import config, overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import RECOMMENDATIONS, SEQUENCES, TABLES
 from nextaisle.job import Outcome, execute, planning
@@ -25,6 +25,8 @@ from nextaisle.synthetic import write_logs
 
 USERS, DAYS, K = 120, 8, 5
 LAST_DAY = date(2024, 1, DAYS)
+# Several whole nights are run before the first test.
+pytestmark = pytest.mark.timeout(1200)
 README = (config.home() / "README.md").read_text(encoding="utf-8")
 
 
@@ -45,7 +47,7 @@ def shop(home: Path) -> Settings:
         "training.batch_positions": 512, "evaluation.window_days": 2, "evaluation.target_event_types": '["view"]',
         "scoring.k": K,
     }  # fmt: skip
-    return config.load([config.home() / "conf" / "synthetic.toml"], [f"{key}={value}" for key, value in sets.items()])
+    return overlays.load([config.home() / "conf" / "synthetic.toml"], [f"{key}={value}" for key, value in sets.items()])
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +128,12 @@ def test_the_readmes_way_to_read_tables_works(example: str, at_home: Path) -> No
 
 
 def test_the_readmes_overlay_is_a_valid_one(tmp_path: Path) -> None:
-    overlays = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
-    assert overlays
-    for number, text in enumerate(overlays):
+    found = re.findall(r"```toml\n(.*?)```", README, re.DOTALL)
+    assert found
+    for number, text in enumerate(found):
         overlay = tmp_path / f"{number}.toml"
         overlay.write_text(text, encoding="utf-8")
-        assert config.load([overlay]).store.root
+        assert overlays.load([overlay]).store.root
 
 
 def test_the_readmes_tree_names_every_file() -> None:

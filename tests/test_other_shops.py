@@ -7,7 +7,7 @@ from pathlib import Path
 from pyspark.sql import SparkSession
 
 from jobs import build_sequences, build_sessions, clean_events
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.contract.tables import SEQUENCES, SESSIONS
 from nextaisle.job import execute
 from nextaisle.store import Store
@@ -18,7 +18,7 @@ KINDS = {"clicks": "view", "carts": "cart", "orders": "purchase"}
 
 def test_ottos_nested_json_becomes_sequences(spark: SparkSession, tmp_path: Path) -> None:
     sample = shared("otto_sample.jsonl")
-    settings = config.load(
+    settings = overlays.load(
         [Path(__file__).parent / "data" / "otto.toml"], [f"source.path={sample}", f"store.root={tmp_path}/tables"]
     )
     for job in (clean_events.JOB, build_sessions.JOB, build_sequences.JOB):

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from nextaisle import config
+from nextaisle import config, overlays
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -188,7 +188,7 @@ def test_a_clusters_driver_finds_the_shipped_configuration_in_its_working_folder
         shutil.copy(ROOT / "conf" / f"{name}.toml", tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NEXTAISLE_HOME", "/nowhere")
-    settings = config.load(["/nowhere/conf/cluster.toml"])
+    settings = overlays.load(["/nowhere/conf/cluster.toml"])
     assert (settings.training.launcher, config.absolute(settings.store.root)) == ("spark", "hdfs:///nextaisle/tables")
 
 

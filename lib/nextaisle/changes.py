@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Final
 
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from nextaisle.contract.errors import InputError
@@ -29,13 +30,23 @@ def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> 
     """
     if night.first is None or not night.store.exists(target):
         return EVERYTHING
-    runs = night.store.fresh().read(JOB_RUNS).where((F.col("job") == job) & (F.col("outcome") == "done"))
-    read = F.col("versions_read")[source.name].alias("version")
-    last = runs.where(read.isNotNull()).orderBy(F.desc("started_time"), "run_id").select(read, "rules_key").first()
-    if last is None or last["rules_key"] != night.rules_key:
+    version = last_version_read(night, job, source)
+    if version is None:
         return EVERYTHING
-    changed = night.store.first_changed_day(source, last["version"])
+    changed = night.store.first_changed_day(source, version)
     return max(EVERYTHING, min(night.first, changed or night.first))
+
+
+def last_version_read(night: Night, job: str, source: Table) -> int | None:
+    """The version of `source` that the newest finished run of `job` read; None where its configuration has changed."""
+    last = last_run(night, job, source)
+    return int(last["versions_read"][source.name]) if last and last["rules_key"] == night.rules_key else None
+
+
+def last_run(night: Night, job: str, source: Table) -> Row | None:
+    """The row of job_runs of the latest run of `job` that read `source` and was done."""
+    runs = night.store.fresh().read(JOB_RUNS).where((F.col("job") == job) & (F.col("outcome") == "done"))
+    return runs.where(F.col("versions_read")[source.name].isNotNull()).orderBy(F.desc("started_time"), "run_id").first()
 
 
 def last_day_known(night: Night) -> date:
@@ -44,10 +55,17 @@ def last_day_known(night: Night) -> date:
     Raises:
         InputError: there are no sessions to tell it from.
     """
-    if night.last is not None:
-        return night.last
-    local = F.from_utc_timestamp(F.max("end_time"), night.settings.source.time_zone).cast("date")
-    day: date | None = night.store.read(SESSIONS).agg(local.alias("day")).collect()[0]["day"]
+    day = night.last or last_day_of(night.store.read(SESSIONS), night.settings.source.time_zone)
     if day is None:
         raise InputError("table sessions is empty: no event was accepted; run clean_events and build_sessions first")
+    return day
+
+
+def last_day_of(sessions: DataFrame, time_zone: str) -> date | None:
+    """The day, of the shop, of the last event; None where there are no sessions."""
+    newest = sessions.agg(F.max("session_date").alias("day")).collect()[0]["day"]
+    # A session is at most a day long, so it ends on the day of the newest or the day after.
+    rows = sessions.where(F.col("session_date") >= F.date_sub(F.lit(newest), 1))
+    local = F.from_utc_timestamp(F.max("end_time"), time_zone).cast("date")
+    day: date | None = rows.agg(local.alias("day")).collect()[0]["day"]
     return day

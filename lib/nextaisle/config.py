@@ -1,20 +1,16 @@
-"""The configuration: one frozen model per section. The defaults stand in conf/base.toml alone.
-
-base.toml <- overlays in order <- --set section.key=value; the last word counts.
-"""
+"""The configuration: one frozen model per section. The defaults stand in conf/base.toml alone; see overlays.py."""
 
 import difflib
 import os
-import tomllib
 from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from nextaisle.contract.errors import ConfigurationError
+from nextaisle.contract.reasons import REASONS
 from nextaisle.contract.tokens import EVENT_TYPES
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -50,11 +46,18 @@ class Columns(Section):
 class Source(Columns):
     time_zone: str
     rows: str
+    event_types: dict[str, str]
 
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
         return _only(columns, EVENT_COLUMNS)
+
+    @field_validator("event_types")
+    @classmethod
+    def _known_types(cls, words: dict[str, str]) -> dict[str, str]:
+        _only(dict.fromkeys(words.values(), ""), EVENT_TYPES)
+        return words
 
     @field_validator("time_zone")
     @classmethod
@@ -90,6 +93,37 @@ class Events(Section):
     max_per_user_day: Positive
     max_rejected_share: Share
     identical_records: Literal["keep", "drop"]
+    unknown_types: Literal["reject", "keep"]
+    rejected_days: NotNegative
+
+    @model_validator(mode="after")
+    def _rejected_as_long_as_events_come(self) -> Self:
+        if 0 < self.rejected_days < self.max_late_days + 2:
+            raise ValueError(
+                f"rejected_days is {self.rejected_days}, expected 0 or at least max_late_days + 2, "
+                f"{self.max_late_days + 2}: a late event is judged with what was refused of its user's day"
+            )
+        return self
+
+
+class Bots(Section):
+    events_per_minute: NotNegative
+    events_per_day: NotNegative
+    items_per_minute: NotNegative
+    hours_without_pause: Annotated[int, Field(ge=0, le=24)]
+    pause_minutes: Positive
+    max_user_share: Share
+
+
+class Replay(Section):
+    reasons: tuple[str, ...]
+    counts_only: bool
+
+    @field_validator("reasons")
+    @classmethod
+    def _known_reasons(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(names, ""), REASONS)
+        return names
 
 
 class Sessions(Section):
@@ -99,6 +133,7 @@ class Sessions(Section):
 
 class Sequences(Section):
     max_events: Positive
+    daily_days: Positive
 
 
 class Examples(Section):
@@ -110,6 +145,38 @@ class Examples(Section):
         if self.stride > self.length:
             raise ValueError(f"stride is {self.stride}, expected at most length, {self.length}")
         return self
+
+
+class Profiles(Section):
+    category: Literal["department", "category", "product_type"]
+    interest_event_types: tuple[str, ...]
+    favourites: Positive
+    window_days: Positive
+    price_days: Positive
+    max_distinct: Positive
+
+    @field_validator("interest_event_types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(types, ""), EVENT_TYPES)
+        return types
+
+
+class ItemGraph(Section):
+    event_types: tuple[str, ...]
+    max_distance: Positive
+    max_basket_items: Annotated[int, Field(ge=2)]
+
+    @field_validator("event_types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(types, ""), EVENT_TYPES)
+        return types
+
+
+class PublishedGraph(Section):
+    half_life_days: Annotated[float, Field(gt=0)]
+    neighbours: Positive
 
 
 class Model(Section):
@@ -258,8 +325,13 @@ class Settings(Section):
     users: Users
     demo: Demo
     events: Events
+    bots: Bots
+    replay: Replay
     sessions: Sessions
     sequences: Sequences
+    profiles: Profiles
+    item_graph: ItemGraph
+    published_graph: PublishedGraph
     examples: Examples
     model: Model
     training: Training
@@ -291,7 +363,7 @@ class Settings(Section):
 
     def flat(self) -> dict[str, Any]:
         """`{"sessions.gap_minutes": 30, ...}`: every leaf under its dotted name."""
-        return dict(_leaves(self.model_dump(mode="json", by_alias=True)))
+        return dict(leaves(self.model_dump(mode="json", by_alias=True)))
 
 
 def home() -> Path:
@@ -304,97 +376,11 @@ def absolute(path: str) -> str:
     return path if not path or "://" in path or path.startswith("/") else str(home() / path)
 
 
-def load(overlays: Sequence[Path | str] = (), assignments: Sequence[str] = ()) -> Settings:
-    """Reads conf/base.toml, then the overlays, then `section.key=value` assignments.
-
-    Raises:
-        ConfigurationError: names the key, the file it stands in, and the nearest known key.
-    """
-    tree: Tree = {}
-    origin: dict[str, str] = {}
-    for path in (_base_file(), *(_find(Path(overlay)) for overlay in overlays)):
-        _merge(tree, _read(path), origin, str(path))
-    for assignment in assignments:
-        _merge(tree, _parse_assignment(assignment), origin, f"--set {assignment}")
-    try:
-        return Settings.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigurationError(_explain(error, origin, _known_keys())) from None
-
-
-def _base_file() -> Path:
-    return _find(home() / "conf" / "base.toml")
-
-
-def _find(path: Path) -> Path:
-    """The file itself, or its copy in the working folder, where a cluster's driver finds shipped files."""
-    for candidate in (path, Path(path.name)):
-        if candidate.is_file():
-            return candidate
-    raise ConfigurationError(f"configuration file {path} is not there; say --conf with the path of a TOML file")
-
-
-def _read(path: Path) -> Tree:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} is no valid TOML: {error}") from error
-
-
-def _parse_assignment(assignment: str) -> Tree:
-    key, sign, text = assignment.partition("=")
-    if not sign or "." not in key:
-        raise ConfigurationError(f"--set {assignment}: expected section.key=value, as sessions.gap_minutes=20")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    for part in reversed(key.strip().split(".")):
-        value = {part: value}
-    return dict(value)
-
-
-def _merge(tree: Tree, overlay: Tree, origin: dict[str, str], file: str, prefix: str = "") -> None:
-    for key, value in overlay.items():
-        name = f"{prefix}{key}"
-        origin[name] = file
-        if isinstance(value, dict) and isinstance(tree.get(key), dict):
-            _merge(tree[key], value, origin, file, f"{name}.")
-        elif isinstance(value, dict):
-            tree[key] = {}
-            _merge(tree[key], value, origin, file, f"{name}.")
-        else:
-            tree[key] = value
-
-
-def _leaves(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
+def leaves(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     for key, value in tree.items():
-        found += _leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
+        found += leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
     return found
-
-
-def _known_keys() -> list[str]:
-    base = _read(_base_file())
-    return [*base, *(key for key, _ in _leaves(base))]
-
-
-def _explain(error: ValidationError, origin: dict[str, str], known: list[str]) -> str:
-    lines = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
-        where = next((origin[name] for name in _ancestors(key) if name in origin), "conf/base.toml")
-        if problem["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-            lines.append(f"{where}: unknown key {key}; the nearest known key is {near[0] if near else 'none'}")
-        else:
-            lines.append(f"{where}: {key}: {problem['msg']}; found {problem['input']!r}")
-    return "\n".join(lines)
-
-
-def _ancestors(key: str) -> list[str]:
-    parts = key.split(".")
-    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 def _only(found: dict[str, str], known: Sequence[str]) -> dict[str, str]:

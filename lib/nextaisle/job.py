@@ -24,7 +24,7 @@ from typing import Any
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, ConflictError, NextaisleError
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
@@ -121,7 +121,7 @@ def planning(job: Job, plan: Callable[[Night], Result]) -> Job:
 
 def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
     try:
-        settings = config.load(arguments.conf, arguments.set)
+        settings = overlays.load(arguments.conf, arguments.set)
         first, last = _days(arguments)
     except ConfigurationError as error:
         log.error("%s", error)

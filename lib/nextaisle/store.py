@@ -17,6 +17,7 @@ from delta.tables import DeltaTable
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructType
 from pyspark.storagelevel import StorageLevel
 
 from nextaisle.config import Store as StoreSettings
@@ -93,6 +94,10 @@ class Store:
             self.ledger.read[table.name] = self._base[table.name] = version
         return self._at(table, self.ledger.read[table.name])
 
+    def read_earlier(self, table: Table, version: int) -> DataFrame:
+        """The table as of an earlier version; what Spark raises when it reads files that VACUUM has taken."""
+        return self._at(table, version)
+
     def active_files(self, table: Table, where: str) -> list[ActiveFile]:
         """The data files of the pinned version that hold rows of `where`, in order of their names.
 
@@ -159,6 +164,15 @@ class Store:
                     self._overwrite(table, staged.where(only), only)
             finally:
                 staged.unpersist()
+
+    def delete(self, table: Table, where: str) -> None:
+        """Empties the partitions of `where`, which speaks of partition columns only; no commit where there are none."""
+        if not self.exists(table):
+            return
+        with self._writing(table):
+            if not self._latest(table).where(where).isEmpty():
+                self._delta(table).delete(where)
+                self._base[table.name] = self._note_commit(table)
 
     def merge(self, table: Table, rows: DataFrame) -> None:
         """Inserts rows with a new key, and updates those whose other columns differ."""
@@ -282,7 +296,15 @@ def _hashable(column: TableColumn) -> list[Column]:
         return [F.map_entries(value)]
     if column.type.startswith("array"):
         return [value, F.transform(value, lambda element: element.isNull())]
+    if column.type.startswith("struct"):
+        return [value, value.isNull(), *(value[name].isNull() for name in _parts(column))]
     return [value, value.isNull()] if column.is_nullable else [value]
+
+
+def _parts(column: TableColumn) -> list[str]:
+    kind = StructType.fromDDL(column.ddl)
+    inner = kind.fields[0].dataType if isinstance(kind, StructType) else None
+    return inner.names if isinstance(inner, StructType) else []
 
 
 def _literal(column: str, value: date | str) -> str:

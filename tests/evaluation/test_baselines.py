@@ -3,7 +3,7 @@ from datetime import date
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Evaluation
 from nextaisle.evaluation.baselines import count_followers, learn_baselines
 from nextaisle.evaluation.histories import build_histories
@@ -14,7 +14,7 @@ ITEM_IDS = ("a", "b", "c", "d")
 
 
 def evaluation(*assignments: str) -> Evaluation:
-    return config.load(assignments=[f"evaluation.{assignment}" for assignment in assignments]).evaluation
+    return overlays.load(assignments=[f"evaluation.{assignment}" for assignment in assignments]).evaluation
 
 
 def weights(pairs: DataFrame) -> dict[tuple[int, int], float]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pyspark.sql import SparkSession
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.evaluation import cosines
 from nextaisle.evaluation.cosines import measure_cosines, strongest_pairs
 from nextaisle.evaluation.histories import build_histories
@@ -42,7 +42,7 @@ def test_cosines_are_over_distinct_items_of_sessions(spark: SparkSession, monkey
         spark, ("u1", at(2), ["a", "b", "a"]), ("u1", at(9), ["a"]), ("u2", at(3), ["a", "b", "c"]),
         ("u3", at(4), ["b"]), ("u4", at(4), ["a", None, "c"]), ("u5", at(25), ["a", "b"]),
     )  # fmt: skip
-    histories = build_histories(visits, items(spark, "a", "b", "c"), config.load().evaluation, AS_OF, "UTC")
+    histories = build_histories(visits, items(spark, "a", "b", "c"), overlays.load().evaluation, AS_OF, "UTC")
     found = measure_cosines(histories.where("is_training"), np.zeros(4, np.int64), most=9).to_pylist()
     expected = {(1, 2): 2 / sqrt(4 * 3), (1, 3): 2 / sqrt(4 * 2), (2, 3): 1 / sqrt(3 * 2)}
     expected |= {(other, one): weight for (one, other), weight in expected.items()}
@@ -54,7 +54,7 @@ def test_of_a_huge_session_a_sample_is_enough(spark: SparkSession, monkeypatch: 
     histories = build_histories(
         sessions(spark, ("u", at(2), ["a", "b", "c"])),
         items(spark, "a", "b", "c"),
-        config.load().evaluation,
+        overlays.load().evaluation,
         AS_OF,
         "UTC",
     )

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from jobs import clean_events
-from nextaisle import config
-from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES, Table
+from jobs import build_sequences, build_sessions, clean_events
+from nextaisle import overlays
+from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SEQUENCES, SESSIONS, SOURCE_FILES, Table
 from nextaisle.job import Outcome, execute
 from nextaisle.store import Store
 from tests.shared_data import shared
@@ -47,7 +47,7 @@ def clean(spark: SparkSession, tmp_path: Path) -> Clean:
             words += [f"source.path={tmp_path}/logs/{{date}}/*.json.gz", f"source.schema={SCHEMA}"]
             words += [f"source.columns.{name}={text}" for name, text in mapping.items()]
         words += [f"{key.replace('__', '.')}={value}" for key, value in sets.items()]
-        settings = config.load([overlay] if overlay else [], words)
+        settings = overlays.load([overlay] if overlay else [], words)
         first, last = (date.fromisoformat(each) if each else None for each in (day, to or day))
         return execute(clean_events.JOB, settings, spark, first, last)
 
@@ -59,7 +59,7 @@ def rows(spark: SparkSession, tmp_path: Path) -> Callable[..., list[tuple[object
     """The rows of a table, sorted, with only the columns named."""
 
     def read(table: Table, *columns: str) -> list[tuple[object, ...]]:
-        settings = config.load(assignments=[f"store.root={tmp_path}/tables"])
+        settings = overlays.load(assignments=[f"store.root={tmp_path}/tables"])
         found = Store(spark, settings.store).read(table).select(*columns).collect()
         return sorted((tuple(row) for row in found), key=str)
 
@@ -228,6 +228,29 @@ def test_an_empty_day_is_a_day_without_events_and_a_missing_one_is_missing(clean
     empty, missing = clean("2024-01-01"), clean("2024-01-02")
     assert (empty.exit_code, empty.rows["records"]) == (0, 0)
     assert (missing.exit_code, "2024-01-02" in missing.reason) == (3, True)
+
+
+def test_the_logs_words_are_translated_exactly_and_others_stay(clean: Clean, rows: Rows, tmp_path: Path) -> None:
+    words = ("addtocart", "AddToCart", "Addtocart", "view", "stare")
+    write_day(tmp_path, "2024-01-01", *[record(item=word, kind=word) for word in words])
+    outcome = clean(source__event_types__addtocart="cart", source__event_types__AddToCart="cart")
+    assert outcome.rows["rejected_unknown_type"] == 2
+    assert rows(EVENTS, "item_id", "event_type") == [("AddToCart", "cart"), ("addtocart", "cart"), ("view", "view")]
+
+
+def test_a_type_that_none_of_ours_stands_for_is_kept_if_the_configuration_says_so(
+    clean: Clean, rows: Rows, tmp_path: Path, spark: SparkSession
+) -> None:
+    """It may come without an item, and passes through sessions to sequences; a record without any type is refused."""
+    lines = [record(item="a"), record(item="b", kind="stare"), record(item=None, kind="home"), record(kind=" ")]
+    write_day(tmp_path, "2024-01-01", *lines)
+    outcome = clean(events__unknown_types="keep")
+    assert (outcome.rows["accepted"], outcome.rows["rejected_unknown_type"]) == (3, 1)
+    settings, day = overlays.load(assignments=[f"store.root={tmp_path}/tables"]), date(2024, 1, 1)
+    for job in (build_sessions.JOB, build_sequences.JOB):
+        assert execute(job, settings, spark, day, day).reason == ""
+    assert [sorted(kinds) for (kinds,) in rows(SESSIONS, "event_types")] == [["home", "stare", "view"]]
+    assert [sorted(kinds) for (kinds,) in rows(SEQUENCES, "event_types")] == [["stare", "view"]]
 
 
 def test_a_column_that_the_log_lacks_is_named_with_those_it_has(clean: Clean, tmp_path: Path) -> None:

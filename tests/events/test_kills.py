@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import clean_events
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
 from nextaisle.job import execute
@@ -59,7 +59,7 @@ def test_events_are_the_same_after_a_kill_at_any_moment(spark: SparkSession, tmp
     logs, clean = tmp_path / "logs", tmp_path / "clean"
 
     def settings(root: Path) -> Settings:
-        return config.load(assignments=words(root, logs)[1::2])
+        return overlays.load(assignments=words(root, logs)[1::2])
 
     write_day(logs, BEFORE)
     assert execute(clean_events.JOB, settings(clean), spark, BEFORE, BEFORE).exit_code == 0

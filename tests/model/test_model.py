@@ -37,7 +37,7 @@ def test_the_encoder_sees_the_latest_inputs_of_each_history_and_the_pointer_all(
     torch.testing.assert_close(encoded.state_BSD[0], alone.state_BSD[0])
     question = spanned.ask(inputs([1, 2, 3, 4, 5], [6, 7]))
     assert question.item_BL.tolist() == [[1, 2, 3, 4, 5], [6, 7, 0, 0, 0]]
-    assert torch.isfinite(question.weight_BL).tolist() == [[True] * 5, [True, True, False, False, False]]
+    assert torch.isfinite(question.logit_BL).tolist() == [[True] * 5, [True, True, False, False, False]]
     torch.testing.assert_close(question.state_BD[1], spanned.ask(inputs([6, 7])).state_BD[0])
 
 
@@ -48,7 +48,7 @@ def test_a_model_that_is_not_told_of_sessions_points_as_if_there_were_none() -> 
         untold.pointer.bias_by_sessions.normal_()  # type: ignore[union-attr]
     plain = inputs([1, 2, 3])
     ended = plain._replace(session_end_BL=torch.tensor([[1, 0, 1]]))
-    assert torch.equal(untold.ask(plain).weight_BL, untold.ask(ended).weight_BL)
+    assert torch.equal(untold.ask(plain).logit_BL, untold.ask(ended).logit_BL)
 
 
 @pytest.mark.parametrize("name", NAMES)

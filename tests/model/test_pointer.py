@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nextaisle.model.losses import cross_entropy, sampled_softmax
-from nextaisle.model.pointer import Pointer, Repeats, _bucket, put_repeats, repeats
+from nextaisle.model.pointer import Pointer, Repeats, _bucket, put_repeats, repeats_of
 
 
 def test_distances_fall_into_buckets_that_double() -> None:
@@ -83,7 +83,7 @@ def test_what_the_losses_are_told_is_what_the_pointer_says() -> None:
     items, places = torch.tensor([[7, 8, 7], [9, 9, 9]]), torch.tensor([[1, 2], [1, 2]])
     logits = pointer(state, inputs, torch.zeros(2, 3, dtype=torch.long), places)
     row, at, target = torch.tensor([0, 0, 0, 1]), torch.tensor([0, 1, 1, 0]), torch.tensor([7, 7, 9, 9])
-    told = repeats(logits, items, places, row, at, target)
+    told = repeats_of(logits, items, places, row, at, target)
     torch.testing.assert_close(told.everything_P, torch.logsumexp(logits, 2)[row, at])
     # The input behind a state is not pointed to; window 0 has no 9; both nines before the state count.
     both_nines = torch.logsumexp(logits[1, 0, :2], 0)

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from jobs import check_tables
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import DATA_PROFILES, DATA_QUALITY, TABLES
 from nextaisle.job import Outcome, execute
@@ -44,7 +44,7 @@ BAD: list[tuple[str, str, list[dict[str, Any]], str]] = [
     ("source_files", "reconciled_records", [source_file("r", DAY_2, 5, 1)], "path=r"),
     ("source_files", "accepted_range_counts", [source_file("c", DAY_2, 0, -1, rejected_count=1)], "path=c"),
     ("source_files", "unique_key", [source_file("t", DAY_2, 1, 1)] * 2, "path=t"),
-    ("rejected_events", "not_null", [refused("f1", "n", record=None)], "path=f1, record_hash=n"),
+    ("rejected_events", "not_null", [refused("f1", "n", reason=None)], "path=f1, record_hash=n"),
     ("rejected_events", "accepted_values_reason", [refused("f1", "r", reason="mood")], "path=f1, record_hash=r"),
     ("rejected_events", "reconciled_source_files", [refused("nowhere", "h")], "path=nowhere"),
     ("rejected_events", "unique_key", [refused("f1", "t")] * 2, "path=f1, record_hash=t, ordinal=1"),
@@ -141,7 +141,7 @@ WARNINGS = {
 def settings_in(folder: Path, *assignments: str) -> Settings:
     users = folder / "users.csv"
     users.write_text("id\nlisted\n")
-    return config.load(
+    return overlays.load(
         assignments=[
             f"store.root={folder}/tables", f"tracking.uri=sqlite:///{folder}/mlflow.db",
             f"tracking.artifacts={folder}/mlartifacts", f"users.path={users}", "users.format=csv",
@@ -238,6 +238,7 @@ def test_errors_end_with_exit_code_4_after_the_results_were_written(
     assert Tracker(bad.tracking).find("job", "check_tables")
 
 
+@pytest.mark.slow
 def test_the_same_again_commits_nothing_and_makes_no_second_run_in_mlflow(
     spark: SparkSession, good: Settings, good_run: Outcome
 ) -> None:
@@ -264,6 +265,7 @@ def test_a_days_histograms_are_kept(spark: SparkSession, good: Settings, good_ru
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_day_alone_reads_that_day_and_later_also_what_changed_since(spark: SparkSession, tmp_path: Path) -> None:
     settings = settings_in(tmp_path, "quality.severities={'sessions.equal_lengths'='warning'}")
     tables = good_tables()
@@ -286,6 +288,7 @@ def test_a_day_alone_reads_that_day_and_later_also_what_changed_since(spark: Spa
     assert failed() == {(DAY_1, "equal_lengths")}
 
 
+@pytest.mark.slow
 def test_a_check_that_is_turned_off_is_not_made_and_an_unknown_one_is_named(
     spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import nightly, status
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import COMPLETE_DAYS, EVENTS, RECOMMENDATIONS, SESSIONS, TABLES
 from nextaisle.job import Job, Night, Result, execute, planning
@@ -35,7 +35,7 @@ def write_logs(root: Path, day: date, *times: str) -> None:
 @pytest.fixture
 def shop(tmp_path: Path) -> Settings:
     columns = {"user_id": "user", "item_id": "item", "event_type": "kind", "event_time": "time"}
-    return config.load(
+    return overlays.load(
         assignments=[
             f"store.root={tmp_path}/tables", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db",
             f"tracking.artifacts={tmp_path}/mlartifacts", f"source.path={tmp_path}/logs/{{date}}/*.json.gz",
@@ -69,6 +69,7 @@ def files_under(root: Path) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_tables_are_built_missing_or_stale_as_their_inputs_say(
     spark: SparkSession, shop: Settings, tmp_path: Path
 ) -> None:
@@ -123,6 +124,7 @@ def test_status_and_plan_say_what_a_night_would_do_and_write_nothing(
     assert outcomes[0].rows["missing_days"] == 2
 
 
+@pytest.mark.slow
 def test_a_plan_leaves_out_what_is_done_and_follows_what_may_change(
     spark: SparkSession, shop: Settings, tmp_path: Path
 ) -> None:
@@ -134,9 +136,9 @@ def test_a_plan_leaves_out_what_is_done_and_follows_what_may_change(
         night = Night(settings, spark, Store(spark, settings.store), DAY_1, DAY_1)
         return {step.job: step.reason for step in plan(night, calls)}
 
-    assert actions(shop) == {"clean_events": "", "build_sessions": "", "build_sequences": ""}
+    assert actions(shop) == {"clean_events": "", "build_sessions": "", "build_sequences": "", "build_profiles": ""}
     other = shop.model_copy(update={"sessions": shop.sessions.model_copy(update={"gap_minutes": 5})})
-    assert [bool(reason) for reason in actions(other).values()] == [False, True, True]
+    assert [bool(reason) for reason in actions(other).values()] == [False, True, True, True]
     assert actions(other)["build_sequences"] == "sessions may change"
     write_logs(tmp_path, DAY_1, "01T11:00")
     assert actions(shop)["build_sessions"] == "events may change"
@@ -144,7 +146,7 @@ def test_a_plan_leaves_out_what_is_done_and_follows_what_may_change(
 
 def test_logs_that_are_not_there_are_told_and_no_error(spark: SparkSession, shop: Settings) -> None:
     outcome = execute(status.JOB, shop, spark, None, None)
-    assert (outcome.exit_code, outcome.rows["steps_to_run"], outcome.rows["tables_to_build"]) == (0, 0, 12)
+    assert (outcome.exit_code, outcome.rows["steps_to_run"], outcome.rows["tables_to_build"]) == (0, 0, 15)
 
 
 def fill(spark: SparkSession, settings: Settings, *days: int) -> None:

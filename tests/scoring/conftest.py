@@ -7,7 +7,7 @@ import pytest
 import torch
 from pyspark.sql import DataFrame, SparkSession
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Settings, Tracking
 from nextaisle.contract.tables import ITEMS, SEQUENCES, SESSIONS
 from nextaisle.contract.vocabulary import vocabulary_hash
@@ -82,7 +82,7 @@ def registry(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> T
     """A tracking database in which the biased model is champion, as version 1."""
     folder = tmp_path_factory.mktemp("registry")
     places = {"uri": f"sqlite:///{folder}/mlflow.db", "artifacts": f"{folder}/mlartifacts"}
-    tracking = config.load().tracking.model_copy(update=places)
+    tracking = overlays.load().tracking.model_copy(update=places)
     save_model(biased_model(vocabulary_hash(vocabulary(spark), KNOWN)), folder / "model" / "serving")
     tracker = Tracker(tracking)
     run_id = tracker.start("training", {})

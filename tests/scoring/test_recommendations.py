@@ -53,6 +53,14 @@ def test_everyone_gets_k_items_and_strangers_what_is_popular(
     }
 
 
+def test_a_history_of_event_types_that_are_none_of_ours_is_scored_too(
+    trained: Settings, sequences: MakeRows, sessions: MakeRows, items: DataFrame
+) -> None:
+    wanted = changed(trained, scoring={"k": 3})
+    rows = score_users(wanted, sequences(("u", 3, "ab"), event_type="stare"), sessions(("u", 9, "ab")), items, DAY)
+    assert (lists_of(rows), {row.reason for row in rows.collect()}) == ({"u": "edc"}, {"model"})
+
+
 def test_items_seen_long_before_the_sequence_begins_are_left_out_too(
     trained: Settings, sequences: MakeRows, sessions: MakeRows, items: DataFrame
 ) -> None:

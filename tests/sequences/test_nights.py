@@ -15,8 +15,9 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import build_examples, build_sequences, build_sessions
 from nextaisle import config
-from nextaisle.changes import EVERYTHING
+from nextaisle.changes import EVERYTHING, last_day_of
 from nextaisle.config import Settings
+from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EXAMPLES, ITEMS, SEQUENCES, SESSIONS, Table
 from nextaisle.job import Job, Outcome, execute
 from nextaisle.sequences import changed_items, read_catalogue, rebuild_sequences
@@ -66,7 +67,9 @@ def everything(spark: SparkSession, settings: Settings) -> dict[str, list[Any]]:
 def within(settings: Settings, folder: Path) -> Settings:
     """The settings with tables in this folder, and few events kept, so that seeds forget some."""
     store = settings.store.model_copy(update={"root": str(folder)})
-    return in_new_york(settings.model_copy(update={"store": store, "sequences": config.Sequences(max_events=5)}))
+    return in_new_york(
+        settings.model_copy(update={"store": store, "sequences": config.Sequences(max_events=5, daily_days=3)})
+    )
 
 
 def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> dict[str, list[Any]]:
@@ -76,7 +79,8 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     sessions = rebuild_sessions(rows, none, EVERYTHING, settings.sessions, zone).rows.localCheckpoint()
     no_catalogue = read_catalogue(spark, settings.items)
     items = changed_items(rows, no_catalogue, nothing([], ITEMS.schema), DAYS[-1]).localCheckpoint()
-    sequences = rebuild_sequences(sessions, nothing([], SEQUENCES.schema), items, EVERYTHING, settings)
+    through = compacted_through(last_day_of(sessions, zone) or DAYS[0], settings.sequences.daily_days)
+    sequences = rebuild_sequences(sessions, nothing([], SEQUENCES.schema), items, EVERYTHING, through, settings)
     return {
         "sessions": in_order(sessions),
         "sequences": in_order(sequences.drop("item_indices")),
@@ -120,6 +124,25 @@ def test_nights_with_late_events_equal_one_whole_build_and_a_night_again_writes_
         # Days never asked for in these words, so that the job does not end as one that was done already.
         run(spark, mine, job, DAYS[1], LAST_NIGHT)
     assert versions(spark, mine) == before
+
+
+def test_months_that_are_over_are_compacted_once_and_a_day_in_them_is_built_with_all(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    """User u comes every day, v on the first alone. Three nights of April end at its fourth day."""
+    mine, minutes = within(settings, tmp_path), 24 * 60
+    events = [Event("u", 60 + day * minutes, f"i{day % 7}") for day in range(25)] + [Event("v", 90)]
+    night(spark, mine, events, DAYS[0], DAYS[0] + timedelta(days=22))  # through April 2
+    assert Store(spark, mine.store).read(SEQUENCES).count() == 24
+    night(spark, mine, events, DAYS[0] + timedelta(days=23), DAYS[0] + timedelta(days=24))
+    sequences = Store(spark, mine.store).read(SEQUENCES)
+    # Of 21 days of March a chain of five, as five events fit into a row; v's one; four days of April.
+    assert sequences.where("as_of_date < DATE'2017-04-01'").count() == 6
+    assert sequences.count() == 10
+    assert everything(spark, mine) == whole(spark, mine, events)
+    late = [*events, Event("v", 2 * minutes, "b")]
+    night(spark, mine, late, DAYS[2], DAYS[0] + timedelta(days=24))
+    assert everything(spark, mine) == whole(spark, mine, late)
 
 
 @pytest.mark.slow

@@ -3,21 +3,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nextaisle.sequences.splits import NONE, TEST, TRAIN, VALIDATION
-from nextaisle.sequences.windows import Encoded, Windows, encode_windows, plan_windows
+from nextaisle.sequences.windows import EncodedWindows, WindowPlan, encode_windows, plan_windows
 
 
-def plan(users: list[int], splits: list[int], length: int, stride: int, targets: list[int] | None = None) -> Windows:
+def plan(users: list[int], splits: list[int], length: int, stride: int, targets: list[int] | None = None) -> WindowPlan:
     is_target = np.array(targets if targets is not None else [1] * len(users), bool)
     return plan_windows(np.array(users), np.array(splits, np.int8), is_target, length, stride)
 
 
-def shown(windows: Windows) -> list[tuple[int, int, int, int]]:
+def shown(windows: WindowPlan) -> list[tuple[int, int, int, int]]:
     """(split, first input, first target, last target)"""
     columns = (windows.split_W, windows.first_input_W, windows.first_target_W, windows.last_target_W)
     return [tuple(row) for row in np.stack(columns, 1).tolist()]
 
 
-def encode(windows: Windows, items: list[int], starts: list[int], targets: list[int], length: int) -> Encoded:
+def encode(windows: WindowPlan, items: list[int], starts: list[int], targets: list[int], length: int) -> EncodedWindows:
     types = np.full(len(items), 6, np.int8)
     return encode_windows(
         windows, np.array(items, np.int32), types, np.array(starts, bool), np.array(targets, bool), length

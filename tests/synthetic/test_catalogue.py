@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.synthetic.catalogue import catalogue, item_rows
 
 
@@ -21,7 +21,7 @@ def test_an_id_tells_neither_the_successor_nor_the_popularity() -> None:
 
 
 def test_items_have_what_a_shop_knows_of_them() -> None:
-    rows = item_rows(config.load([], []).synthetic)
+    rows = item_rows(overlays.load([], []).synthetic)
     assert rows.column_names == ["item_id", "title", "department", "category", "brand", "product_type", "price"]
     assert [len(set(rows[name].to_pylist())) for name in ("item_id", "department", "category", "product_type")] == [
         500,

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Synthetic
 from nextaisle.synthetic.catalogue import catalogue
 from nextaisle.synthetic.ceiling import ceiling, stationary_distribution
@@ -11,7 +11,7 @@ from nextaisle.synthetic.visits import actions
 
 
 def shoppers(predictability: float, items: int = 50) -> Synthetic:
-    return config.load([], [f"synthetic.predictability={predictability}", f"synthetic.items={items}"]).synthetic
+    return overlays.load([], [f"synthetic.predictability={predictability}", f"synthetic.items={items}"]).synthetic
 
 
 def test_on_perfectly_predictable_shoppers_the_ceiling_is_one() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
-from nextaisle import config
+from nextaisle import config, overlays
 from nextaisle.config import Synthetic
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.tables import EVENTS
@@ -42,7 +42,7 @@ class Line:
 
 
 def shoppers(*assignments: str) -> Synthetic:
-    return config.load([], [f"synthetic.{assignment}" for assignment in assignments]).synthetic
+    return overlays.load([], [f"synthetic.{assignment}" for assignment in assignments]).synthetic
 
 
 def lines_in(folder: Path) -> list[Line]:
@@ -113,7 +113,7 @@ def test_clean_logs_hold_the_shoppers_events(spark: SparkSession, tmp_path: Path
 
 
 def test_the_overlay_reads_what_was_written(spark: SparkSession, tmp_path: Path) -> None:
-    settings = config.load([config.home() / "conf" / "synthetic.toml"], ["synthetic.users=50", "synthetic.days=3"])
+    settings = overlays.load([config.home() / "conf" / "synthetic.toml"], ["synthetic.users=50", "synthetic.days=3"])
     write_logs(spark, settings.synthetic, str(tmp_path))
     path = settings.source.path.replace("var/synthetic", str(tmp_path)).replace("{date}", "2024-01-02")
     columns = [f"{expression} AS {name}" for name, expression in settings.source.columns.items()]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Synthetic
 from nextaisle.synthetic.visits import FUNNEL, Actions, actions, next_places
 
@@ -9,7 +9,7 @@ DAY = 86_400_000
 
 
 def shoppers(*assignments: str) -> Synthetic:
-    return config.load([], [f"synthetic.{assignment}" for assignment in assignments]).synthetic
+    return overlays.load([], [f"synthetic.{assignment}" for assignment in assignments]).synthetic
 
 
 def rows(done: Actions) -> list[tuple[int, ...]]:

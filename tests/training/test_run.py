@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql import SparkSession
 from safetensors.numpy import load_file
 
-from nextaisle import config
+from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EXAMPLES, ITEMS
@@ -48,14 +48,14 @@ def small(settings: Settings, tmp_path: Path) -> Settings:
 def tables(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Written once, as no test changes them."""
     root = tmp_path_factory.mktemp("tables")
-    store = Store(spark, config.load(assignments=[f"store.root={root}"]).store)
+    store = Store(spark, overlays.load(assignments=[f"store.root={root}"]).store)
     write_tables(spark, store)
     return store
 
 
 @pytest.fixture(scope="module")
 def data(tables: Store) -> TrainingData:
-    return read_training_data(tables.fresh(), sized(config.load()), DAY)
+    return read_training_data(tables.fresh(), sized(overlays.load()), DAY)
 
 
 def write_tables(spark: SparkSession, store: Store) -> None:

@@ -1,4 +1,8 @@
-"""Why a record was refused: the values of rejected_events.reason, in this order; the first that holds counts."""
+"""Why a record was refused: the values of rejected_events.reason.
+
+Of those that the record itself gives the first that holds counts. The others are about what a user did on a day: their
+rows hold the event, which other events of that day may bring back, or set apart, at any time.
+"""
 
 from typing import Final
 
@@ -10,9 +14,12 @@ IN_THE_FUTURE: Final = "in_the_future"
 TOO_LATE: Final = "too_late"
 UNKNOWN_TYPE: Final = "unknown_type"
 MISSING_ITEM: Final = "missing_item"
+BOT: Final = "bot"
 OVER_THE_CAP: Final = "over_the_cap"
+# Read again and found good, on its way to events; seen only after replay_rejected was killed.
+REPLAYED: Final = "replayed"
 
-REASONS: Final = (
+OF_THE_RECORD: Final = (
     UNREADABLE, MISSING_USER, MISSING_TIME, TOO_EARLY, IN_THE_FUTURE, TOO_LATE, UNKNOWN_TYPE, MISSING_ITEM,
-    OVER_THE_CAP,
 )  # fmt: skip
+REASONS: Final = (*OF_THE_RECORD, BOT, OVER_THE_CAP, REPLAYED)

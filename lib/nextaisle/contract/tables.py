@@ -56,14 +56,14 @@ _MONEY = "decimal(18,4)"
 
 SOURCE_FILES: Final = Table(
     "source_files",
-    "One row per file of raw logs that was read.",
+    "One row per file of raw logs that was read, with what came of its records then.",
     (
         _column("path", "string", "Where the file was read"),
         _column("size", "bigint", "Bytes when it was read"),
         _column("modified_time", "timestamp", "Last change of the file when it was read"),
         _column("ingest_date", "date", "Day of the logs that the file was read for"),
         _column("record_count", "bigint", "Records in it, after source.rows; an unreadable line is one"),
-        _column("accepted_count", "bigint", "Records that became events"),
+        _column("accepted_count", "bigint", "Records that became events; later ones may show that they were a bot's"),
         _column("rejected_count", "bigint", "Records that went to rejected_events"),
         _column("duplicate_count", "bigint", "Records dropped as a repetition of an event"),
     ),
@@ -79,7 +79,11 @@ EVENTS: Final = Table(
         _column("event_time", "timestamp", "Instant of the event, UTC"),
         _column("user_id", "string", "Who acted"),
         _column("item_id", "string?", "What was acted on; null for a search"),
-        _column("event_type", "string", "view, search, cart, uncart, favourite, purchase, return, rating, ..."),
+        _column(
+            "event_type",
+            "string",
+            "view, search, cart, uncart, favourite, purchase, return, rating, ...; or the log's own",
+        ),
         _column("source_session_id", "string?", "The log's own session or basket, if it has one"),
         _column("price", f"{_MONEY}?", "Price of one piece in the shop's currency"),
         _column("quantity", "decimal(18,3)?", "How many pieces"),
@@ -95,17 +99,29 @@ EVENTS: Final = Table(
     partition=("event_date",),
 )
 
+_EVENT: Final = "struct<" + ",".join(f"{column.name}:{column.type}" for column in EVENTS.columns) + ">"
+
 REJECTED_EVENTS: Final = Table(
     "rejected_events",
-    "One row per refused record. Restricted: holds records as received, with raw ids.",
+    "One row per refused record, of the last events.rejected_days days. Restricted: holds records as received, with "
+    "raw ids. What was refused for the user's day (bot, over_the_cap) is held as the event that it would be.",
     (
-        _column("path", "string", "File that the record came from"),
-        _column("record_hash", "string", "SHA-256 of the record, hexadecimal"),
+        _column("path", "string", "File that the record came from; empty where the row holds an event"),
+        _column("record_hash", "string", "SHA-256 of the record, hexadecimal; of event_date and event_id of an event"),
         _column("ordinal", "int", "1, 2, ... among identical refused records of one file"),
         _column("reason", "string", "Why it was refused: a value of contract/reasons.py"),
-        _column("record", "binary", "The record as received; for columnar sources as JSON"),
+        _column("record", "binary?", "The record as received; of CSV and columnar sources its columns as JSON"),
         _column("event_time", "timestamp?", "Its time, where one could be read"),
         _column("ingest_date", "date", "Day of the logs in which it arrived"),
+        _column("record_schema", "string?", "Of a CSV or columnar source: the columns of the record, as Spark DDL"),
+        _column(
+            "row", "string?", "Where source.rows makes rows of a record: the columns it added to this one, as JSON"
+        ),
+        _column("row_schema", "string?", "Those columns, as Spark DDL"),
+        _column("rule", "string?", "Of a bot: the setting of [bots] that its day broke"),
+        _column(
+            "event", f"{_EVENT}?", "The event, as table events would hold it, if only the user's day is the reason"
+        ),
     ),
     key=("path", "record_hash", "ordinal"),
     partition=("ingest_date",),
@@ -135,7 +151,9 @@ SESSIONS: Final = Table(
 SEQUENCES: Final = Table(
     "sequences",
     "A user's history as of the end of a day on which it changed; the latest row is the current one. "
-    "Arrays are in step, oldest first, the last sequences.max_events events that have an item.",
+    "Arrays are in step, oldest first, the last sequences.max_events events that have an item. Months that were over "
+    "sequences.daily_days before the last day hold each event about once: any of their days is the row before its end "
+    "and, of the next row, the events before its end.",
     (
         _column("user_id", "string", "Whose history"),
         _column("as_of_date", "date", "Day, of the shop, at whose end the history was this"),
@@ -265,6 +283,90 @@ JOB_RUNS: Final = Table(
     key=("run_id",),
 )
 
+USER_PROFILES: Final = Table(
+    "user_profiles",
+    "What a user is like as of the end of a day on which they did something; the latest row is the current one. "
+    "Counts run from the first event ever. Interest is an event of profiles.interest_event_types. "
+    "Recency in days: datediff(DATE'2024-01-31', last_purchase_date).",
+    (
+        _column("user_id", "string", "Whose profile"),
+        _column("as_of_date", "date", "Day, of the shop, at whose end the profile was this"),
+        _column("last_event_time", "timestamp", "Instant of the latest event, UTC"),
+        _column("first_event_date", "date", "Day of the first event"),
+        _column("active_day_count", "bigint", "Days with an event"),
+        _column("event_counts", "map<string,bigint>", "Events by type; types that never came are left out"),
+        _column("event_money", f"map<string,{_MONEY}>", "Sum of price times pieces (1 where unknown) by type, each "
+                "event rounded to 4 decimals; types without a price are left out"),
+        _column("first_purchase_date", "date?", "Day of the first purchase"),
+        _column("last_purchase_date", "date?", "RFM, recency: day of the latest purchase"),
+        _column("purchase_day_count", "bigint", "RFM, frequency: days with a purchase (less 1: lifetimes' frequency)"),
+        _column("purchase_count", "bigint", "Purchases: one per event, whatever its pieces"),
+        _column("purchase_money", _MONEY, "RFM, monetary: event_money of purchases; 0 where no price is known"),
+        _column("repeat_purchase_count", "bigint", "Purchases of an item that was bought on an earlier day, too"),
+        _column("repeat_share", "double?", "repeat_purchase_count / purchase_count; null without a purchase"),
+        _column("favourite_categories", "array<struct<category:string,event_count:bigint>>", "Categories of the most "
+                "events of interest, then by name; at most profiles.favourites"),
+        _column("favourite_brands", "array<struct<brand:string,event_count:bigint>>", "The same of brands"),
+        _column("favourite_hours", "array<struct<hour:int,event_count:bigint>>", "The same of hours 0..23, shop zone"),
+        _column("favourite_weekdays", "array<struct<weekday:int,event_count:bigint>>", "The same of days, 1 is Monday"),
+        _column("paid_money", _MONEY, "Paid for what has a price and a category"),
+        _column("mean_price_money", _MONEY, "What the same pieces cost at their category's mean price; see "
+                "category_prices"),
+        _column("price_level", "double?", "paid_money / mean_price_money; above 1 buys dearer than others do"),
+        _column("category_entropy", "double?", "Shannon entropy of category_counts, bits; 0 is one category alone"),
+        _column("recent_entropy", "double?", "The same of the profiles.window_days days that end on as_of_date"),
+        _column("earlier_entropy", "double?", "The same of as many days before these"),
+        _column("interest_drift", "double?", "recent_entropy - earlier_entropy; null where either has no event"),
+        _column("viewed_count", "bigint", "Funnel: items viewed, once per session"),
+        _column("carted_count", "bigint", "Of these, put into the cart later in the session"),
+        _column("cart_purchased_count", "bigint", "Of these, bought later still"),
+        _column("view_purchased_count", "bigint", "Of those viewed, bought later in the session, by way of a cart or "
+                "not"),
+        _column("category_counts", "array<struct<category:string,event_count:bigint>>", "Events of interest by "
+                "category, the most first, then by name"),
+        _column("brand_counts", "array<struct<brand:string,event_count:bigint>>", "The same by brand"),
+        _column("hour_counts", "array<bigint>", "Events of interest by hour of the day in the shop's zone, 24 entries"),
+        _column("weekday_counts", "array<bigint>", "The same by day of the week, Monday first, 7 entries"),
+        _column("recent_category_counts", "array<struct<event_date:date,category:string,event_count:bigint>>",
+                "Events of interest by day and category in the last two windows, oldest first"),
+        _column("bought_item_ids", "array<string>", "Items ever bought, in order of the first day, then id: what "
+                "repeat purchases are told by"),
+    ),
+    key=("user_id", "as_of_date"),
+    partition=("as_of_date",),
+)  # fmt: skip
+
+CATEGORY_PRICES: Final = Table(
+    "category_prices",
+    "What was paid in a category on a day, for purchases that have a price. A category's mean price on a day is the "
+    "sum of money over the sum of pieces of the profiles.price_days days that end with it.",
+    (
+        _column("category", "string", "The attribute of items that profiles.category names, as it was on that day"),
+        _column("event_date", "date", "Day of the purchases in the shop's time zone"),
+        _column("purchase_count", "bigint", "Purchases with a price and a positive number of pieces"),
+        _column("pieces", "decimal(28,3)", "Pieces bought; 1 where the log does not say"),
+        _column("money", "decimal(28,4)", "Paid for them"),
+    ),
+    key=("category", "event_date"),
+    partition=("event_date",),
+)
+
+ITEM_GRAPH: Final = Table(
+    "item_graph",
+    "How often one item led to another on a day, within sessions; decay and pruning come when it is published. "
+    "An item never leads to itself.",
+    (
+        _column("from_item_id", "string", "Where the pair begins; of a co_purchase the smaller id"),
+        _column("to_item_id", "string", "Where it ends"),
+        _column("kind", "string", "Types of the two events, as view_purchase; or co_purchase, which has no direction"),
+        _column("distance", "int", "Places from one to the other among item_graph.event_types; 0 for co_purchase"),
+        _column("event_date", "date", "Day of the later event, in the shop's time zone"),
+        _column("pair_count", "bigint", "How often; a co_purchase once per session"),
+    ),
+    key=("from_item_id", "to_item_id", "kind", "distance", "event_date"),
+    partition=("event_date",),
+)
+
 DATA_QUALITY: Final = Table(
     "data_quality",
     "One row per check of a table on a day.",
@@ -325,6 +427,9 @@ TABLES: Final = {
         EVALUATIONS,
         EVALUATION_CASES,
         JOB_RUNS,
+        USER_PROFILES,
+        CATEGORY_PRICES,
+        ITEM_GRAPH,
         DATA_QUALITY,
         DATA_PROFILES,
         COMPLETE_DAYS,

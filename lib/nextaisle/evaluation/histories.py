@@ -63,6 +63,7 @@ def _events(sessions: DataFrame, as_of: date, time_zone: str) -> DataFrame:
         F.xxhash64("session_id").alias("session_hash"),
         (F.col("position") == 0).alias("is_session_start"),
         F.col("event.item_ids").alias("item_id"),
+        # 0 where it is not there: UNKNOWN_TYPE_INDEX.
         F.array_position(event_types, F.col("event.event_types")).cast("int").alias("event_type_index"),
         F.col("event.event_times").alias("event_time"),
         F.unix_date(day).alias("event_day"),

@@ -1,5 +1,6 @@
 """Records to the columns of events, and the reason why a record is refused."""
 
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Final
 
@@ -21,7 +22,7 @@ from nextaisle.contract import reasons
 from nextaisle.contract.errors import ConfigurationError
 from nextaisle.contract.tables import EVENTS
 from nextaisle.contract.tokens import EVENT_TYPES, EVENT_TYPES_WITHOUT_ITEM
-from nextaisle.events.records import IS_UNREADABLE, PATH, RECORD
+from nextaisle.events.records import IS_UNREADABLE, OURS, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA
 
 INGEST_DATE: Final = "ingest_date"
 REASON: Final = "reason"
@@ -35,7 +36,7 @@ _BEGINS_WITH_YEAR = r"^\s*\d{4}"
 
 
 def map_records(records: DataFrame, source: Source) -> DataFrame:
-    """The mapped columns, of the table's types, beside PATH, RECORD and IS_UNREADABLE.
+    """The mapped columns, of the table's types, beside those of ours.
 
     Called under `spark.mapping_rules`: what cannot be cast is null, so a price that is no number is unknown, and a time
     without a zone, be it a text, a TIMESTAMP_NTZ or a DATE, is a local one of source.time_zone.
@@ -52,14 +53,17 @@ def map_records(records: DataFrame, source: Source) -> DataFrame:
     for name in MAPPED:
         text = expressions.get(name)
         column = F.lit(None).cast(types[name]) if text is None else _mapped(records, source, name, text, types[name])
-        columns.append(column.alias(name))
-    return records.select(*columns, PATH, RECORD, IS_UNREADABLE)
+        columns.append((_translated(column, source.event_types) if name == "event_type" else column).alias(name))
+    return records.select(*columns, *(name for name in records.columns if name.startswith(OURS)))
 
 
 def mapped_schema() -> StructType:
     """What `map_records` gives, for a day without a file."""
     mapped = [StructField(field.name, field.dataType) for field in EVENTS.schema if field.name in MAPPED]
-    ours = ((PATH, StringType()), (RECORD, BinaryType()), (IS_UNREADABLE, BooleanType()))
+    ours = (
+        (PATH, StringType()), (RECORD, BinaryType()), (RECORD_SCHEMA, StringType()), (IS_UNREADABLE, BooleanType()),
+        (ROW, StringType()), (ROW_SCHEMA, StringType()),
+    )  # fmt: skip
     return StructType([*mapped, *(StructField(name, kind) for name, kind in ours)])
 
 
@@ -67,7 +71,7 @@ def _mapped(records: DataFrame, source: Source, name: str, text: str, wanted: Da
     try:
         found = records.select(F.expr(text).alias(name)).schema[name].dataType
     except AnalysisException as error:
-        has = [column for column in records.columns if not column.startswith("_nextaisle")]
+        has = [column for column in records.columns if not column.startswith(OURS)]
         raise ConfigurationError(
             f"source.columns.{name} = {text!r} does not fit the log, which has the columns {has}: {error.getMessage()}"
         ) from error
@@ -77,6 +81,15 @@ def _mapped(records: DataFrame, source: Source, name: str, text: str, wanted: Da
         trimmed = F.trim(F.expr(text).cast("string"))
         return F.when(trimmed != "", trimmed)
     return F.expr(text).try_cast(wanted)
+
+
+def _translated(word: Column, types: Mapping[str, str]) -> Column:
+    """The log's words in ours; a word that is not in the table stays, and so does one in other letters, as `Cart`."""
+    if not types:
+        return word
+    table = F.create_map(*(F.lit(text) for pair in types.items() for text in pair))
+    # Outside ANSI a key that the map lacks is null.
+    return F.coalesce(F.element_at(table, word), word)
 
 
 def _instant(time: Column, found: DataType) -> Column:
@@ -98,6 +111,8 @@ def with_event_date(events: DataFrame, zone: str) -> DataFrame:
 def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
     """Adds REASON: why the record is refused, the first that holds in the order of contract/reasons.py, or null.
 
+    A record that fits drops what only a refused one is read again by.
+
     | event_time (ingest day 10, skew 60 min, max_late_days 7) | reason        |
     |----------------------------------------------------------|---------------|
     | day 11, 01:00                                            | null          |
@@ -108,7 +123,10 @@ def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
     day_after = F.to_utc_timestamp(F.date_add(INGEST_DATE, 1).cast("timestamp_ntz").cast("timestamp"), zone)
     latest = day_after + F.expr(f"INTERVAL {rules.clock_skew_minutes} MINUTES")
     late = F.col("event_date") < F.date_sub(INGEST_DATE, rules.max_late_days)
-    needs_item = ~F.col("event_type").isin(*EVENT_TYPES_WITHOUT_ITEM)
+    is_ours = F.col("event_type").isin(*EVENT_TYPES)
+    # What a word that we do not know stands for, it may stand for without an item.
+    needs_item = is_ours & ~F.col("event_type").isin(*EVENT_TYPES_WITHOUT_ITEM)
+    is_unknown = F.col("event_type").isNull() if rules.unknown_types == "keep" else F.coalesce(~is_ours, F.lit(True))
     tests = {
         reasons.UNREADABLE: F.col(IS_UNREADABLE),
         reasons.MISSING_USER: F.col("user_id").isNull(),
@@ -116,11 +134,14 @@ def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
         reasons.TOO_EARLY: F.col("event_date") < F.lit(rules.earliest),
         reasons.IN_THE_FUTURE: F.col("event_time") > latest,
         reasons.TOO_LATE: late if rules.max_late_days else F.lit(False),
-        reasons.UNKNOWN_TYPE: F.coalesce(~F.col("event_type").isin(*EVENT_TYPES), F.lit(True)),
+        reasons.UNKNOWN_TYPE: is_unknown,
         reasons.MISSING_ITEM: needs_item & F.col("item_id").isNull(),
     }
     reason = F.coalesce(*[F.when(test, F.lit(name)) for name, test in tests.items()])
-    return events.withColumn(REASON, reason)
+    judged = events.withColumn(REASON, reason)
+    return judged.withColumns(
+        {name: F.when(F.col(REASON).isNotNull(), F.col(name)) for name in (RECORD_SCHEMA, ROW, ROW_SCHEMA)}
+    )
 
 
 def last_plausible_day(times: DataFrame, rules: Events) -> date | None:

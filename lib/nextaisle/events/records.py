@@ -12,16 +12,29 @@ from nextaisle.contract.errors import ConfigurationError
 from nextaisle.events.files import SourceFile
 
 # Columns of ours beside the log's own.
+OURS: Final = "_nextaisle"
 PATH: Final = "_nextaisle_path"
 RECORD: Final = "_nextaisle_record"
 IS_UNREADABLE: Final = "_nextaisle_is_unreadable"
-_CORRUPT: Final = "_corrupt_record"
+# What a refused record is read again by, see rereading.py; as in the table rejected_events.
+RECORD_SCHEMA: Final = "_nextaisle_record_schema"
+ROW: Final = "_nextaisle_row"
+ROW_SCHEMA: Final = "_nextaisle_row_schema"
+CORRUPT: Final = "_corrupt_record"
+# Formats whose records are lines, and are kept as they are.
+LINE_FORMATS: Final = ("json", "text")
+# JSON as it is kept: to the microsecond, whatever the session's time zone.
+JSON_OPTIONS: Final = {
+    "timeZone": "UTC",
+    "timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSSXXX",
+    "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
+}
 _LINE: Final = "_nextaisle_line"
 _OBJECT_AFTER_OBJECT: Final = r"\}\s*,?\s*\{"
 
 
 def read_records(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
-    """One row per record of `files`, after source.rows: the log's columns, and PATH, RECORD, IS_UNREADABLE.
+    """One row per record of `files`, after source.rows: the log's columns, and ours.
 
     An unreadable record is one row of nulls. Lines of JSON and text keep their bytes; of other formats, which have no
     lines, a record is kept as the JSON of its columns.
@@ -30,38 +43,44 @@ def read_records(spark: SparkSession, source: Source, files: Sequence[SourceFile
         ConfigurationError: JSON without a schema, or source.rows that does not fit the columns.
     """
     paths = [file.path for file in files]
-    records = _lines(spark, source, paths) if source.format in ("json", "text") else _rows(spark, source, paths)
-    return _several(records, source) if source.rows else records
+    records = _lines(spark, source, paths) if source.format in LINE_FORMATS else _rows(spark, source, paths)
+    return several(records, source)
 
 
 def _lines(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
     lines = spark.read.format("text").options(**_line_options(source)).load(paths)
+    record, schema = F.col("value").cast("binary").alias(RECORD), F.lit(None).cast("string").alias(RECORD_SCHEMA)
+    return parse_lines(lines.select("value", _path(), record, schema), source)
+
+
+def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
+    """Lines in the column `value` to columns of the log; columns of ours stay.
+
+    Raises:
+        ConfigurationError: JSON without a schema.
+    """
+    ours = [name for name in lines.columns if name.startswith(OURS)]
     # Invalid UTF-8 in a string column would break plain readers.
     is_text = F.is_valid_utf8("value")
     if source.format == "text":
-        marked = lines.select(
-            "value", _path(), F.col("value").cast("binary").alias(RECORD), (~is_text).alias(IS_UNREADABLE)
-        )
+        marked = lines.withColumn(IS_UNREADABLE, ~is_text)
         return marked.withColumn("value", F.when(~F.col(IS_UNREADABLE), F.col("value")))
     if not source.ddl:
         raise ConfigurationError(
             "source.schema is empty; JSON needs one, as 'user string, item string', see Spark's DDL"
         )
     # The column for corrupt records must be there, else a broken line passes as a row of nulls.
-    schema = f"{source.ddl}, {_CORRUPT} string"
-    options = {**source.options, "columnNameOfCorruptRecord": _CORRUPT, "mode": "PERMISSIVE"}
+    schema = f"{source.ddl}, {CORRUPT} string"
+    options = {**source.options, "columnNameOfCorruptRecord": CORRUPT, "mode": "PERMISSIVE"}
     parsed = lines.where(F.length(F.trim("value")) > 0).select(
-        F.from_json("value", schema, options).alias(_LINE), _path(), F.col("value").cast("binary").alias(RECORD),
+        F.from_json("value", schema, options).alias(_LINE), *ours,
         is_text.alias("is_text"), _is_one_object("value").alias("is_one"),
     )  # fmt: skip
-    broken = F.col(f"{_LINE}.{_CORRUPT}").isNotNull() | F.col(_LINE).isNull() | ~F.col("is_text") | ~F.col("is_one")
+    broken = F.col(f"{_LINE}.{CORRUPT}").isNotNull() | F.col(_LINE).isNull() | ~F.col("is_text") | ~F.col("is_one")
     marked = parsed.withColumn(IS_UNREADABLE, F.coalesce(broken, F.lit(True)))
     line = F.when(~F.col(IS_UNREADABLE), F.col(_LINE)).alias(_LINE)
-    return (
-        marked.select(line, PATH, RECORD, IS_UNREADABLE)
-        .select(f"{_LINE}.*", PATH, RECORD, IS_UNREADABLE)
-        .drop(_CORRUPT)
-    )
+    ours.append(IS_UNREADABLE)
+    return marked.select(line, *ours).select(f"{_LINE}.*", *ours).drop(CORRUPT)
 
 
 def _is_one_object(line: str) -> Column:
@@ -88,27 +107,48 @@ def _rows(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
     if source.format == "csv":
         # The header, or the number of fields, of the first file: everything is text until it is mapped.
         ddl = source.ddl or reader.load(paths).schema.toDDL()
-        reader = reader.option("columnNameOfCorruptRecord", _CORRUPT).schema(f"{ddl}, {_CORRUPT} string")
+        reader = reader.option("columnNameOfCorruptRecord", CORRUPT).schema(f"{ddl}, {CORRUPT} string")
         # A file whose header has another order must not have its columns swapped in silence.
         reader = reader.option("enforceSchema", source.options.get("enforceSchema", "false"))
     elif source.ddl:
         reader = reader.schema(source.ddl)
     rows = reader.load(paths)
-    broken = F.col(_CORRUPT).isNotNull() if source.format == "csv" else F.lit(False)
-    columns = [column for column in rows.columns if column != _CORRUPT]
-    as_json = F.to_json(F.struct(*[F.col(f"`{column}`") for column in columns]))
-    received = F.coalesce(F.col(_CORRUPT), as_json) if source.format == "csv" else as_json
-    record = received.cast("binary").alias(RECORD)
-    return rows.select(*[f"`{column}`" for column in columns], _path(), record, broken.alias(IS_UNREADABLE))
+    broken = F.col(CORRUPT).isNotNull() if source.format == "csv" else F.lit(False)
+    columns = rows.drop(CORRUPT)
+    received = (
+        F.coalesce(F.col(CORRUPT), as_json(columns.columns)) if source.format == "csv" else as_json(columns.columns)
+    )
+    return rows.select(
+        *quoted(columns.columns), _path(), received.cast("binary").alias(RECORD),
+        F.lit(columns.schema.toDDL()).alias(RECORD_SCHEMA), broken.alias(IS_UNREADABLE),
+    )  # fmt: skip
 
 
-def _several(records: DataFrame, source: Source) -> DataFrame:
-    """source.rows applied; an unreadable record stays one row."""
+def as_json(columns: Sequence[str]) -> Column:
+    return F.to_json(F.struct(*quoted(columns)), JSON_OPTIONS)
+
+
+def quoted(columns: Sequence[str]) -> list[str]:
+    return [f"`{column}`" for column in columns]
+
+
+def several(records: DataFrame, source: Source) -> DataFrame:
+    """source.rows applied, what it adds kept in ROW; an unreadable record stays one row.
+
+    Raises:
+        ConfigurationError: source.rows does not fit the columns.
+    """
+    nothing = F.lit(None).cast("string")
+    unreadable = records.withColumns({ROW: nothing, ROW_SCHEMA: nothing})
+    if not source.rows:
+        return unreadable
     try:
-        readable = records.where(~F.col(IS_UNREADABLE)).selectExpr("*", source.rows)
+        rows = records.where(~F.col(IS_UNREADABLE)).selectExpr("*", source.rows)
     except AnalysisException as error:
         raise ConfigurationError(f"source.rows {source.rows!r} does not fit the log: {error.getMessage()}") from error
-    return readable.unionByName(records.where(IS_UNREADABLE), allowMissingColumns=True)
+    added = rows.select(*quoted([name for name in rows.columns if name not in records.columns]))
+    kept = {ROW: as_json(added.columns), ROW_SCHEMA: F.lit(added.schema.toDDL())}
+    return rows.withColumns(kept).unionByName(unreadable.where(IS_UNREADABLE), allowMissingColumns=True)
 
 
 def _path() -> Column:

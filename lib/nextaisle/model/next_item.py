@@ -26,15 +26,15 @@ _NEVER = -1e9
 
 
 class Question(NamedTuple):
-    """What an item's score is made of: log(sum of exp(weight) where item is i), else state . vector(i); see pointer.py.
+    """What an item's score is made of: log(sum of exp(logit) where item is i), else state . vector(i); see pointer.py.
 
-    state_BD has D + 1 columns, the last 1 for the items' biases; item_BL and weight_BL are the history that the pointer
+    state_BD has D + 1 columns, the last 1 for the items' biases; item_BL and logit_BL are the history that the pointer
     points to, of no columns where the model has none.
     """
 
     state_BD: Tensor
     item_BL: Tensor
-    weight_BL: Tensor
+    logit_BL: Tensor
 
 
 class Encoded(NamedTuple):
@@ -115,9 +115,9 @@ class NextItemModel(nn.Module):
         with_one_BD = torch.cat([state_BD, torch.ones_like(state_BD[:, :1])], dim=1)
         if self.pointer is None:
             return Question(with_one_BD, inputs.item_BL[:, :0], with_one_BD[:, :0])
-        weight_BL = self.point(encoded, inputs, state_BD[:, None], last_B[:, None])[:, 0]
+        logit_BL = self.point(encoded, inputs, state_BD[:, None], last_B[:, None])[:, 0]
         is_filling_BL = inputs.item_BL == PADDING_INDEX
-        return Question(with_one_BD, inputs.item_BL, weight_BL.masked_fill(is_filling_BL, float("-inf")))
+        return Question(with_one_BD, inputs.item_BL, logit_BL.masked_fill(is_filling_BL, float("-inf")))
 
     def point(self, encoded: Encoded, inputs: Inputs, state_BPD: Tensor, place_BP: Tensor) -> Tensor:
         """logit_BPL of the pointer: how strongly the state at input `place` points to each input.

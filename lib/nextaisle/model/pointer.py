@@ -87,11 +87,11 @@ class _LookUp(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *upstream: Tensor) -> tuple[Tensor, None]:
         (kind_BPL,) = ctx.saved_tensors
-        weight = upstream[0].flatten().double()
-        return torch.bincount(kind_BPL.flatten(), weight, ctx.count).to(upstream[0].dtype), None
+        slope = upstream[0].flatten().double()
+        return torch.bincount(kind_BPL.flatten(), slope, ctx.count).to(upstream[0].dtype), None
 
 
-def repeats(
+def repeats_of(
     logit_BSL: Tensor, item_BL: Tensor, place_BS: Tensor, row_P: Tensor, at_P: Tensor, target_P: Tensor
 ) -> Repeats:
     """What the losses need of a pointer's logits: question p asks state at_P[p] of row row_P[p] for target_P[p].
@@ -112,23 +112,23 @@ def repeats(
     return Repeats(everything_P, total_P.masked_fill(greatest_P.isneginf(), 1.0).log() + greatest_P)
 
 
-def weight_by_item(item_BL: Tensor, weight_BL: Tensor) -> Tensor:
-    """At each input the log of what the pointer gives to its item at all its places."""
+def logit_by_item(item_BL: Tensor, logit_BL: Tensor) -> Tensor:
+    """At each input the log of the sum of what the pointer gives to its item at all its places."""
     row_BL = torch.arange(len(item_BL), device=item_BL.device)[:, None].expand(item_BL.shape)
     pair_BL = row_BL * (int(item_BL.max()) + 1) + item_BL if item_BL.numel() else item_BL
     pairs, place_BL = torch.unique(pair_BL, return_inverse=True)
     # Held against the row's greatest, so that no exponential overflows; a row that points nowhere stays at -inf.
-    greatest_B1 = weight_BL.max(1, keepdim=True).values.nan_to_num(neginf=0.0) if item_BL.numel() else weight_BL
-    total = weight_BL.new_zeros(len(pairs)).index_add(0, place_BL.flatten(), (weight_BL - greatest_B1).exp().flatten())
+    greatest_B1 = logit_BL.max(1, keepdim=True).values.nan_to_num(neginf=0.0) if item_BL.numel() else logit_BL
+    total = logit_BL.new_zeros(len(pairs)).index_add(0, place_BL.flatten(), (logit_BL - greatest_B1).exp().flatten())
     return total[place_BL].log() + greatest_B1
 
 
-def put_repeats(score_BI: Tensor, item_BL: Tensor, weight_BL: Tensor) -> Tensor:
+def put_repeats(score_BI: Tensor, item_BL: Tensor, logit_BL: Tensor) -> Tensor:
     """Puts in place of the scores of the items of each history what the pointer gives them.
 
-    Inputs with the weight -inf are filling, or yet to come: their items keep their scores.
+    Inputs with the logit -inf are filling, or yet to come: their items keep their scores.
     """
-    given_BL = weight_by_item(item_BL, weight_BL)
+    given_BL = logit_by_item(item_BL, logit_BL)
     return score_BI.scatter_(1, item_BL, torch.where(given_BL.isneginf(), score_BI.gather(1, item_BL), given_BL))
 
 

@@ -9,9 +9,10 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from nextaisle.config import Settings
+from nextaisle.changes import last_day_of
+from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.errors import ConfigurationError
-from nextaisle.contract.tables import DATA_PROFILES, DATA_QUALITY, SEQUENCES, TABLES, Table
+from nextaisle.contract.tables import DATA_PROFILES, DATA_QUALITY, SEQUENCES, SESSIONS, TABLES, Table
 from nextaisle.job import Night, Result
 from nextaisle.quality.days import days_to_check
 from nextaisle.quality.drift import GAP_DAYS, drift_outcomes, read_history
@@ -46,7 +47,7 @@ def check_tables(night: Night, tables: Sequence[Table], listed_users: DataFrame)
     profiles = profiles_of(tables)
     frames = _frames(store, suites, profiles, first, last) | {"listed_users": listed_users}
     profiles = [profile for profile in profiles if profile.reads <= set(frames)]
-    values = _values(settings, first, last)
+    values = _values(night, first, last)
     outcomes = measure(night.spark, suites, Measured(frames, values, rules.sample_rows))
     _replace(store, DATA_PROFILES, profile_rows(night.spark, profiles, frames, values), first, last, tables)
     history = read_history(_of(store.fresh().read(DATA_PROFILES), tables), first, last, rules.reference_days)
@@ -57,11 +58,15 @@ def check_tables(night: Night, tables: Sequence[Table], listed_users: DataFrame)
     return Result(counts(outcomes, tables), run_id, days)
 
 
-def _values(settings: Settings, first: date, last: date) -> dict[str, Any]:
+def _values(night: Night, first: date, last: date) -> dict[str, Any]:
+    settings, zone = night.settings, night.settings.source.time_zone
+    last_known = last_day_of(night.store.read(SESSIONS), zone) or last
     return {
         "first": first,
         "last": last,
-        "time_zone": settings.source.time_zone,
+        "time_zone": zone,
+        "keeps_types": settings.events.unknown_types == "keep",
+        "compacted_through": compacted_through(last_known, settings.sequences.daily_days),
         "max_hours": settings.sessions.max_hours,
         "max_events": settings.sequences.max_events,
     }

@@ -6,13 +6,16 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.config import Settings
+from nextaisle.contract.as_of import histories_as_of
 from nextaisle.contract.errors import InputError
 from nextaisle.job import Night
 from nextaisle.scoring.catalogue import read_catalogue
 from nextaisle.scoring.champion import champion_version, load_champion
-from nextaisle.scoring.histories import latest_histories, with_earlier_items
+from nextaisle.scoring.histories import with_earlier_items
 from nextaisle.scoring.recommending import POPULAR, recommend
 from nextaisle.scoring.users import fingerprint, read_listed_users
+
+_HISTORY = ("item_indices", "event_types", "is_session_start")
 
 
 def scored_day(last: date | None, sequences: DataFrame) -> date:
@@ -41,7 +44,8 @@ def score_users(
     scoring, targets = settings.scoring, settings.evaluation.target_event_types
     catalogue = read_catalogue(items, sessions, day, targets, scoring.not_for_sale)
     zone = settings.source.time_zone
-    histories = with_earlier_items(latest_histories(sequences, day), sessions, items, scoring.exclude, day, zone)
+    known = histories_as_of(sequences, day, _HISTORY, settings.sequences.max_events, zone)
+    histories = with_earlier_items(known, sessions, items, scoring.exclude, day, zone)
     listed_users = read_listed_users(sequences.sparkSession, settings.users)
     return recommend(histories, listed_users, catalogue, champion, scoring, day)
 

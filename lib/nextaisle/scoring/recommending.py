@@ -13,7 +13,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Scoring
 from nextaisle.contract.tables import RECOMMENDATIONS
-from nextaisle.contract.tokens import EVENT_TYPES, PADDING_INDEX
+from nextaisle.contract.tokens import EVENT_TYPE_INDEX, EVENT_TYPES, PADDING_INDEX, UNKNOWN_TYPE_INDEX
 from nextaisle.scoring.catalogue import Catalogue
 from nextaisle.scoring.champion import Champion
 from nextaisle.scoring.lists import Histories, Lists, Pairs, best_lists, excluded_items
@@ -71,9 +71,11 @@ def _scorer(histories: DataFrame, catalogue: Catalogue, champion: Champion, scor
 def _histories(batch: pa.RecordBatch) -> Histories:
     item_indices = batch.column("item_indices")
     offset_B1 = np.concatenate([[0], np.cumsum(pc.list_value_length(item_indices).to_numpy())])
-    types = pc.index_in(batch.column("event_types").flatten(), value_set=pa.array(EVENT_TYPES))
+    place = pc.index_in(batch.column("event_types").flatten(), value_set=pa.array(EVENT_TYPES))
+    indices = pa.array(EVENT_TYPE_INDEX[name] for name in EVENT_TYPES)
+    types = pc.fill_null(indices.take(place), UNKNOWN_TYPE_INDEX)
     is_start = batch.column("is_session_start").flatten().to_numpy(zero_copy_only=False)
-    return Histories(offset_B1, item_indices.flatten().to_numpy(), pc.add(types, 1).to_numpy(), is_start)
+    return Histories(offset_B1, item_indices.flatten().to_numpy(), types.to_numpy(), is_start)
 
 
 def _earlier(batch: pa.RecordBatch) -> Pairs:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from nextaisle.contract.tokens import PADDING_INDEX
 from nextaisle.model import Question
-from nextaisle.model.pointer import weight_by_item
+from nextaisle.model.pointer import logit_by_item
 from nextaisle.scoring.topk import top_k
 
 Array = npt.NDArray[Any]
@@ -35,7 +35,7 @@ def best_items(
     hidden = [np.append(history, excluded[user]) if excluded else history for user, history in enumerate(repeated_BL)]
     index_BK, score_BK = top_k(question.state_BD, vector_ID, k, hidden, tie_key_I, excluded_everywhere_E)
     # In double precision rounded to single, as top_k scores.
-    repeated_score_BL = weight_by_item(question.item_BL, question.weight_BL.double()).float().numpy()
+    repeated_score_BL = logit_by_item(question.item_BL, question.logit_BL.double()).float().numpy()
     is_shown_BL = _is_shown(repeated_BL, excluded, excluded_everywhere_E)
     repeated_score_BL[~is_shown_BL] = -np.inf
     index_BC = np.concatenate([np.where(is_shown_BL, repeated_BL, PADDING_INDEX), index_BK], axis=1)

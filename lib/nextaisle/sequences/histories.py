@@ -4,7 +4,7 @@ Rows of the table sessions come in, sorted by user and start; whole users go out
 E events, R rows.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -43,13 +43,19 @@ class Histories(NamedTuple):
         return Histories(user_E, row_E, place_E, time_E, day_E, self.is_start_E[events])
 
 
-def whole_users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+def events_in(batch: pa.RecordBatch | pa.Table) -> int:
+    return pc.sum(pc.list_value_length(batch.column("item_ids"))).as_py() or 0
+
+
+def whole_users(
+    batches: Iterable[pa.RecordBatch], size_of: Callable[[pa.RecordBatch | pa.Table], int] = events_in
+) -> Iterator[pa.Table]:
     """Blocks of rows, of about BLOCK_EVENTS events, that never part a user's rows. Rows come sorted by user_id."""
     waiting: list[pa.RecordBatch] = []
     count = 0
     for batch in batches:
         waiting.append(batch)
-        count += pc.sum(pc.list_value_length(batch.column("item_ids"))).as_py() or 0
+        count += size_of(batch)
         if count < BLOCK_EVENTS:
             continue
         rows = pa.Table.from_batches(waiting)
@@ -57,7 +63,7 @@ def whole_users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
         if last_user:
             yield rows.slice(0, last_user).combine_chunks()
             rest = rows.slice(last_user)
-            waiting, count = rest.to_batches(), pc.sum(pc.list_value_length(rest["item_ids"])).as_py() or 0
+            waiting, count = rest.to_batches(), size_of(rest)
     if waiting and len(rows := pa.Table.from_batches(waiting)):
         yield rows.combine_chunks()
 

@@ -25,22 +25,25 @@ _COLUMNS: Final = (
 
 
 def rebuild_sequences(
-    sessions: DataFrame, sequences: DataFrame, items: DataFrame, first: date, settings: Settings
+    sessions: DataFrame, sequences: DataFrame, items: DataFrame, first: date, through: date, settings: Settings
 ) -> DataFrame:
     """Rows of sequences for the days from `first` on; `sequences` are those of an earlier build.
 
-    Only users with events on these days are touched; each begins with the latest row before them.
+    Only users with events on these days are touched; each begins with the latest row before them. `first` lies after
+    `through`, the last day that is compacted, or is EVERYTHING.
     """
     zone, max_events = settings.source.time_zone, settings.sequences.max_events
     lookup = sessions.sparkSession.sparkContext.broadcast(read_lookup(items))
     first_day = day_number(first)
+    compacted_day = day_number(through) if first == EVERYTHING else None
 
     def snapshots(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for rows in whole_users(batches):
-            yield from sequence_rows(rows, lookup.value, zone, first_day, max_events)
+            yield from sequence_rows(rows, lookup.value, zone, first_day, max_events, compacted_day)
 
     changed = _as_input(sessions) if first == EVERYTHING else _with_seeds(sessions, sequences, first, zone)
-    by_user = changed.repartition("user_id").sortWithinPartitions("user_id", "start_time").drop("start_time")
+    hashed = changed.withColumn("user_hash", F.xxhash64("user_id")).repartition("user_hash")
+    by_user = hashed.sortWithinPartitions("user_hash", "user_id", "start_time").drop("user_hash", "start_time")
     rows = by_user.mapInArrow(snapshots, SEQUENCES.schema)
     return rows.sortWithinPartitions("as_of_date", "user_id")
 

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nextaisle.sequences.compaction import is_kept
 from nextaisle.sequences.histories import Histories, flat, histories_of, list_lengths, user_ids, users_of
 from nextaisle.sequences.ranges import Integers, gathered, run_starts
 from nextaisle.sequences.vocabulary import Lookup
@@ -24,14 +25,16 @@ class Snapshots(NamedTuple):
     end_N: Integers
     event_count_N: Integers
 
-    def part(self, chosen: slice) -> "Snapshots":
+    def part(self, chosen: slice | NDArray[np.bool_]) -> "Snapshots":
         return Snapshots(*(column[chosen] for column in self))
 
 
 def sequence_rows(
-    rows: pa.Table, lookup: Lookup, zone: str, first_day: int, max_events: int
+    rows: pa.Table, lookup: Lookup, zone: str, first_day: int, max_events: int, compacted_day: int | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Rows of sequences for the days from `first_day` on (days since 1970), of whole users.
+
+    Of the days through `compacted_day` only those that compaction keeps; then there are no seeds.
 
     `rows` are sessions with events on those days, and per user at most one seed: the latest row of sequences before
     `first_day`, which stands for all that came earlier.
@@ -42,6 +45,8 @@ def sequence_rows(
     is_seed_E = is_seed_R[events.row_E]
     events = events.where(is_seed_E | (events.day_E >= first_day))
     found = snapshots_of(events, is_seed_R[events.row_E], _forgotten(rows, is_seed_R), max_events)
+    if compacted_day is not None:
+        found = found.part(_is_written(found, compacted_day))
     values = [flat(rows, name) for name in ("item_ids", "event_types", "event_times", "prices")]
     index_E = lookup.find(values[0].take(pa.array(events.place_E)))
     users = user_ids(rows)
@@ -72,6 +77,14 @@ def snapshots_of(events: Histories, is_seed_E: NDArray[np.bool_], forgotten_U: I
         end_N,
         forgotten_U[user_N] + end_N - begin_N,
     )
+
+
+def _is_written(found: Snapshots, compacted_day: int) -> NDArray[np.bool_]:
+    is_old_N = found.day_N <= compacted_day
+    old = found.part(is_old_N)
+    is_written_N = ~is_old_N
+    is_written_N[is_old_N] = is_kept(old.user_N, old.event_count_N, old.end_N - old.first_N)
+    return is_written_N
 
 
 def _forgotten(rows: pa.Table, is_seed_R: NDArray[np.bool_]) -> Integers:

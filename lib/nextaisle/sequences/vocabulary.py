@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 
 from nextaisle.contract.errors import InputError
-from nextaisle.contract.tokens import EVENT_TYPE_INDEX, PADDING_INDEX
+from nextaisle.contract.tokens import EVENT_TYPE_INDEX, UNKNOWN_TYPE_INDEX
 
 
 class Lookup(NamedTuple):
@@ -54,9 +54,9 @@ def read_lookup(items: DataFrame) -> Lookup:
 
 
 def type_indices(event_types: pa.Array) -> NDArray[np.int8]:
-    """contract/tokens.py EVENT_TYPE_INDEX of each event; 0 for a type that it does not name."""
+    """contract/tokens.py EVENT_TYPE_INDEX of each event, or UNKNOWN_TYPE_INDEX."""
     coded = event_types.dictionary_encode()
-    known = [EVENT_TYPE_INDEX.get(name, PADDING_INDEX) for name in coded.dictionary.to_pylist()]
+    known = [EVENT_TYPE_INDEX.get(name, UNKNOWN_TYPE_INDEX) for name in coded.dictionary.to_pylist()]
     return np.array(known, np.int8)[coded.indices.to_numpy()] if len(coded) else np.zeros(0, np.int8)
 
 

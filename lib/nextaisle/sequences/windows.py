@@ -12,7 +12,7 @@ from nextaisle.sequences.ranges import Integers, gathered, run_starts
 from nextaisle.sequences.splits import NONE
 
 
-class Windows(NamedTuple):
+class WindowPlan(NamedTuple):
     """Window w: targets are the events first_target to last_target, inputs those of first_input to last_target - 1."""
 
     split_W: NDArray[np.int8]
@@ -21,13 +21,13 @@ class Windows(NamedTuple):
     first_target_W: Integers
     last_target_W: Integers
 
-    def part(self, start: int, end: int) -> "Windows":
+    def part(self, start: int, end: int) -> "WindowPlan":
         places = (self.user_start_W, self.first_input_W, self.first_target_W, self.last_target_W)
         user_start_W, first_input_W, first_target_W, last_target_W = (column[start:end] for column in places)
-        return Windows(self.split_W[start:end], user_start_W, first_input_W, first_target_W, last_target_W)
+        return WindowPlan(self.split_W[start:end], user_start_W, first_input_W, first_target_W, last_target_W)
 
 
-class Encoded(NamedTuple):
+class EncodedWindows(NamedTuple):
     """The arrays of table examples, filled on the right with 0."""
 
     length_W: Integers
@@ -39,7 +39,7 @@ class Encoded(NamedTuple):
 
 def plan_windows(
     user_E: Integers, split_E: NDArray[np.int8], is_target_E: NDArray[np.bool_], length: int, stride: int
-) -> Windows:
+) -> WindowPlan:
     """Runs of targets of one user and split, in pieces of `stride` from the run's end; pieces without a target of the
     wanted kind are left out.
 
@@ -69,17 +69,17 @@ def plan_windows(
     first_W, last_W = first_W[is_kept], last_W[is_kept]
     user_start_W = user_starts[np.searchsorted(user_starts, last_W, side="right") - 1]
     first_input_W = np.maximum(user_start_W, last_W - length)
-    return Windows(split_E[last_W], user_start_W, first_input_W, first_W, last_W)
+    return WindowPlan(split_E[last_W], user_start_W, first_input_W, first_W, last_W)
 
 
 def encode_windows(
-    windows: Windows,
+    windows: WindowPlan,
     item_E: NDArray[np.int32],
     event_type_E: NDArray[np.int8],
     is_start_E: NDArray[np.bool_],
     is_target_E: NDArray[np.bool_],
     length: int,
-) -> Encoded:
+) -> EncodedWindows:
     """The windows' arrays; an input whose target is context only, or not of the wanted kind, has target 0."""
     length_W = windows.last_target_W - windows.first_input_W
     input_WL = windows.first_input_W[:, None] + np.arange(length)
@@ -88,7 +88,7 @@ def encode_windows(
     input_WL = np.minimum(input_WL, windows.last_target_W[:, None] - 1)
     target_WL = input_WL + 1
     is_target_WL = is_input_WL & (target_WL >= windows.first_target_W[:, None]) & is_target_E[target_WL]
-    return Encoded(
+    return EncodedWindows(
         length_W,
         np.where(is_input_WL, item_E[input_WL], 0).astype(np.int32),
         np.where(is_input_WL, event_type_E[input_WL], 0).astype(np.int32),

@@ -25,7 +25,7 @@ _LISTS: Final = {
 
 
 def cut_sessions(batches: Iterable[pa.RecordBatch], gap: int, longest: int) -> Iterator[pa.RecordBatch]:
-    """Sessions of events that come sorted by user_id, source_session_id, event_time and then event_id.
+    """Sessions of events that come by user, each user's sorted by source_session_id, event_time and then event_id.
 
     `gap` and `longest` are microseconds. The last session of a block may go on in the next one: it is held back.
     """

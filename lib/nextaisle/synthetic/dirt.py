@@ -4,7 +4,7 @@
 |-----------------|-------------------------------------------------------------------|------------------|
 | event           | a shopper's event in its own day's folder                         | event            |
 | late            | one that lies in the folder of one of the next three days         | event            |
-| bot             | one of a user with 5,000 views a day                              | event            |
+| bot             | one of a user with 5,000 views a day                              | rejected         |
 | duplicate       | a record again, in the same folder as before or in the next day's | duplicate        |
 | broken          | a record cut off, or bytes that are no text                       | rejected         |
 | impossible_time | an event of 1970 or of 2199, with an id of its own                | rejected         |

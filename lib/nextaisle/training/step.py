@@ -15,7 +15,7 @@ from nextaisle.feed.batches import Batch
 from nextaisle.model.losses import cross_entropy, sampled_softmax
 from nextaisle.model.negatives import NegativeSampler
 from nextaisle.model.next_item import NextItemModel
-from nextaisle.model.pointer import Repeats, repeats
+from nextaisle.model.pointer import Repeats, repeats_of
 from nextaisle.training import distributed
 from nextaisle.training.average import WeightAverage
 from nextaisle.training.questions import asked_in_training
@@ -76,7 +76,7 @@ class Step:
         repeated = None
         if self.model.pointer is not None:
             logit_BSL = self.model.point(encoded, batch.inputs, encoded.state_BSD, encoded.place_BS).float()
-            repeated = repeats(logit_BSL, batch.inputs.item_BL, encoded.place_BS, *asked[:3])
+            repeated = repeats_of(logit_BSL, batch.inputs.item_BL, encoded.place_BS, *asked[:3])
         own_P = batch.inputs.item_BL[asked.row_P, encoded.place_BS[asked.row_P, asked.at_P]]
         loss = self.loss(state_PD, asked.target_P, own_P, asked.weight_P, repeated, random)
         (loss / max(global_weight, 1.0)).backward()  # type: ignore[no-untyped-call]

@@ -70,7 +70,7 @@ def ranks(model: NextItemModel, batch: Batch, vector_ID: Tensor, is_before_sessi
     state_PD = encoded.state_BSD[asked.row_P, asked.at_P]
     state_PD = torch.cat([state_PD, torch.ones_like(state_PD[:, :1])], dim=1)
     if model.pointer is not None:
-        weight_PL = pointed(model, encoded, batch, asked)
+        logit_PL = pointed(model, encoded, batch, asked)
         item_PL = batch.inputs.item_BL[asked.row_P]
     found = []
     size = max(1, _SCORES // len(vector_ID))
@@ -78,7 +78,7 @@ def ranks(model: NextItemModel, batch: Batch, vector_ID: Tensor, is_before_sessi
         rows = slice(start, start + size)
         score_CI = state_PD[rows] @ vector_ID.T
         if model.pointer is not None:
-            score_CI = put_repeats(score_CI, item_PL[rows], weight_PL[rows])
+            score_CI = put_repeats(score_CI, item_PL[rows], logit_PL[rows])
         target_score_C = score_CI.gather(1, asked.target_P[rows][:, None])
         found.append((score_CI >= target_score_C).sum(1))
     return torch.cat(found) if found else asked.target_P

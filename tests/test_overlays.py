@@ -3,13 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from nextaisle import config
+from nextaisle import config, overlays
 from nextaisle.contract.errors import ConfigurationError
 
 
 def refusal(*assignments: str) -> str:
     with pytest.raises(ConfigurationError) as caught:
-        config.load(assignments=assignments)
+        overlays.load(assignments=assignments)
     return str(caught.value)
 
 
@@ -17,7 +17,7 @@ def test_an_unknown_key_is_named_with_its_file_and_the_nearest_known_key(tmp_pat
     overlay = tmp_path / "shop.toml"
     overlay.write_text("[sessions]\ngap_minuts = 20\n")
     with pytest.raises(ConfigurationError) as caught:
-        config.load([overlay])
+        overlays.load([overlay])
     assert str(caught.value) == (
         f"{overlay}: unknown key sessions.gap_minuts; the nearest known key is sessions.gap_minutes"
     )
@@ -38,28 +38,38 @@ def test_an_unknown_column_of_the_mapping_names_the_nearest() -> None:
     assert "'user_id'" in refusal("source.columns.userid=CustomerID")
 
 
+def test_an_unknown_event_type_names_the_nearest() -> None:
+    message = refusal("profiles.interest_event_types=['veiw']", "item_graph.event_types=['purchases']")
+    assert "'view'" in message
+    assert "'purchase'" in message
+
+
+def test_an_event_type_that_is_none_of_ours_names_the_nearest() -> None:
+    assert "'cart'" in refusal("source.event_types.addtocart=carts")
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
-        config.load([Path("nowhere.toml")])
+        overlays.load([Path("nowhere.toml")])
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     overlay = tmp_path / "broken.toml"
     overlay.write_text("[sessions\n")
     with pytest.raises(ConfigurationError, match=r"broken\.toml"):
-        config.load([overlay])
+        overlays.load([overlay])
 
 
 def test_later_words_count(tmp_path: Path) -> None:
     overlay = tmp_path / "shop.toml"
     overlay.write_text("[sessions]\ngap_minutes = 20\nmax_hours = 12\n")
-    sessions = config.load([overlay], ["sessions.gap_minutes=10"]).sessions
+    sessions = overlays.load([overlay], ["sessions.gap_minutes=10"]).sessions
     assert (sessions.gap_minutes, sessions.max_hours) == (10, 12)
 
 
 def test_every_overlay_in_conf_is_valid() -> None:
     for overlay in (config.home() / "conf").glob("*.toml"):
-        assert config.load([overlay]).store.root
+        assert overlays.load([overlay]).store.root
 
 
 def test_every_setting_of_base_has_a_comment() -> None:
@@ -68,10 +78,10 @@ def test_every_setting_of_base_has_a_comment() -> None:
 
 
 def test_the_time_split_leaves_whole_windows_for_test_and_validation() -> None:
-    cuts = config.load(assignments=["evaluation.window_days=7"]).evaluation.cuts(date(2017, 12, 31))
+    cuts = overlays.load(assignments=["evaluation.window_days=7"]).evaluation.cuts(date(2017, 12, 31))
     assert cuts == (date(2017, 12, 17), date(2017, 12, 24), date(2017, 12, 31))
 
 
 def test_a_fixed_cut_decides_the_split() -> None:
-    settings = config.load(assignments=["evaluation.window_days=7", "evaluation.cut=2017-12-01"])
+    settings = overlays.load(assignments=["evaluation.window_days=7", "evaluation.cut=2017-12-01"])
     assert settings.evaluation.cuts(date(2017, 12, 31)) == (date(2017, 11, 24), date(2017, 12, 1), date(2017, 12, 8))

@@ -1,0 +1,45 @@
+"""Counts what users are like as of days on which that changed (user_profiles), and what leads to what (item_graph)"""
+
+from pyspark.sql import functions as F
+
+from nextaisle.contract.tables import CATEGORY_PRICES, ITEM_GRAPH, ITEMS, SESSIONS, USER_PROFILES
+from nextaisle.job import Job, Night, Result, main
+from nextaisle.profiles import (
+    category_prices_of,
+    count_left_out,
+    events_since,
+    first_touched_day,
+    rebuild_item_graph,
+    rebuild_profiles,
+    seeds_of,
+)  # fmt: skip
+
+
+def run(night: Night) -> Result:
+    store, settings, zone = night.store, night.settings, night.settings.source.time_zone
+    first = first_touched_day(night, JOB.name)
+    sessions, where = store.read(SESSIONS), f">= DATE'{first:%Y-%m-%d}'"
+    events = events_since(sessions, store.read(ITEMS), first, settings.profiles, zone)
+    store.replace(CATEGORY_PRICES, category_prices_of(events), f"event_date {where}")
+    since = F.date_sub(F.lit(first), settings.profiles.price_days - 1)
+    prices = store.fresh().read(CATEGORY_PRICES).where(F.col("event_date") >= since)
+    seeds = seeds_of(store.read(USER_PROFILES), sessions, first, zone)
+    store.replace(USER_PROFILES, rebuild_profiles(events, seeds, prices, settings.profiles), f"as_of_date {where}")
+    graph = rebuild_item_graph(sessions, first, settings.item_graph, zone)
+    store.replace(ITEM_GRAPH, graph, f"event_date {where}")
+    built = store.fresh()
+    profiles, pairs = built.read(USER_PROFILES).where(f"as_of_date {where}"), built.read(ITEM_GRAPH)
+    counts = {"profiles": profiles.count(), "pairs": pairs.where(f"event_date {where}").count()}
+    return Result(counts | count_left_out(sessions, first, settings.item_graph, zone))
+
+
+JOB = Job(
+    name="build_profiles",
+    run=run,
+    reads=(SESSIONS, ITEMS),
+    writes=(USER_PROFILES, CATEGORY_PRICES, ITEM_GRAPH),
+    sections=("profiles", "item_graph", "source"),
+)
+
+if __name__ == "__main__":
+    main(JOB)

@@ -1,0 +1,106 @@
+"""Which users were bots on which days: the rules of [bots] over all that a user did on a day of the shop.
+
+Events are counted in Spark's aggregations, which spill, before anything else is done to them: of a user with ten
+million events on a day no more than a row per minute ever comes together.
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from nextaisle.config import Bots
+
+USER_DAY: Final = ("user_id", "event_date")
+RULE: Final = "rule"
+# What the shop shows, and the lines of one receipt, say nothing about how fast somebody acts.
+_NOT_COUNTED: Final = ("impression", "purchase", "return")
+# Users' days that a broadcast carries with ease, at a hundred bytes each.
+_FEW: Final = 200_000
+
+Keep = Callable[[DataFrame], DataFrame]
+
+
+def bot_days(events: DataFrame, rules: Bots, keep: Keep) -> DataFrame:
+    """(user_id, event_date, rule) of each user's day that breaks a rule; of several the first in the order of [bots].
+
+    | a user's day                                                         | rule                |
+    |----------------------------------------------------------------------|---------------------|
+    | 300 views between 10:00:00 and 10:00:59                              | null                |
+    | 301 views between 10:00:00 and 10:00:59                              | events_per_minute   |
+    | 151 views from 10:00:30 to 10:00:59, 151 from 10:01:00 to 10:01:29   | null                |
+    | one view every 29:59 from 01:00 until after 21:00                    | hours_without_pause |
+    | one view every 30:00 from 01:00 until after 21:00                    | null                |
+
+    `events` holds whole days. `keep` keeps a small result until the night's work is done.
+    """
+    least = _least_events(rules)
+    if least is None:
+        return _none(events)
+    acts = events.where(~F.col("event_type").isin(*_NOT_COUNTED))
+    suspects = keep(acts.groupBy(*USER_DAY).count().where(F.col("count") > least).select(*USER_DAY))
+    count = suspects.count()
+    if not count:
+        return _none(events)
+    suspected = acts.join(F.broadcast(suspects) if count <= _FEW else suspects, list(USER_DAY), "left_semi")
+    days = _days(_minutes(suspected), rules)
+    return days.withColumn(RULE, _first_broken(rules)).where(F.col(RULE).isNotNull()).select(*USER_DAY, RULE)
+
+
+def _least_events(rules: Bots) -> int | None:
+    """A day with no more events than this breaks no rule; None where all of them are off."""
+    # Each pause shorter than pause_minutes: so many of them at least fill the hours.
+    apart = rules.hours_without_pause * 60 // rules.pause_minutes
+    limits = [rules.events_per_minute, rules.events_per_day, rules.items_per_minute, apart]
+    return min((limit for limit in limits if limit), default=None)
+
+
+def _none(events: DataFrame) -> DataFrame:
+    return events.select(*USER_DAY, F.lit(None).cast("string").alias(RULE)).limit(0)
+
+
+def _minutes(events: DataFrame) -> DataFrame:
+    """One row per user, day and minute of the clock: events, different items, first and last microsecond."""
+    time = F.unix_micros("event_time")
+    ends = (F.min(time).alias("first"), F.max(time).alias("last"))
+    minute = F.floor(F.unix_seconds("event_time") / 60).alias("minute")
+    # By item first, so that a minute of a million different items is not a set of a million in memory.
+    by_item = events.groupBy(*USER_DAY, minute, "item_id").agg(F.count("*").alias("events"), *ends)
+    return by_item.groupBy(*USER_DAY, "minute").agg(
+        F.sum("events").alias("events"), F.count("item_id").alias("items"),
+        F.min("first").alias("first"), F.max("last").alias("last"),
+    )  # fmt: skip
+
+
+def _days(minutes: DataFrame, rules: Bots) -> DataFrame:
+    """One row per user and day: the fullest minute, the sum, and the longest time without a pause in microseconds.
+
+    A pause cannot lie within a minute, so that the ends of minutes tell all of them.
+    """
+    order = Window.partitionBy(*USER_DAY).orderBy("minute")
+    gap = F.col("first") - F.lag("last").over(order)
+    begins = F.coalesce(gap >= rules.pause_minutes * 60_000_000, F.lit(True))
+    so_far = order.rowsBetween(Window.unboundedPreceding, Window.currentRow)
+    runs = minutes.withColumn("begin", F.when(begins, F.col("first")))
+    runs = runs.withColumn("length", F.col("last") - F.max("begin").over(so_far))
+    return runs.groupBy(*USER_DAY).agg(
+        F.max("events").alias("events_per_minute"), F.sum("events").alias("events_per_day"),
+        F.max("items").alias("items_per_minute"), F.max("length").alias("length"),
+    )  # fmt: skip
+
+
+def _first_broken(rules: Bots) -> Column:
+    def over(name: str, limit: int) -> Column:
+        return (F.col(name) > limit) & F.lit(limit > 0)
+
+    without_pause = (F.col("length") >= rules.hours_without_pause * 3_600_000_000) & F.lit(
+        rules.hours_without_pause > 0
+    )
+    tests = {
+        "events_per_minute": over("events_per_minute", rules.events_per_minute),
+        "events_per_day": over("events_per_day", rules.events_per_day),
+        "items_per_minute": over("items_per_minute", rules.items_per_minute),
+        "hours_without_pause": without_pause,
+    }
+    return F.coalesce(*(F.when(test, F.lit(name)) for name, test in tests.items()))

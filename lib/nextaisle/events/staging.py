@@ -1,0 +1,322 @@
+"""A night's records with their outcomes, before anything is written: read, judged with what is stored, and counted."""
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property, reduce
+
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import functions as F
+from pyspark.storagelevel import StorageLevel
+
+from nextaisle.config import Events, Settings
+from nextaisle.contract import reasons
+from nextaisle.contract.errors import GateError, InputError, NextaisleError
+from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
+from nextaisle.events.bots import RULE, USER_DAY, Keep
+from nextaisle.events.cleaning import (
+    ACCEPTED,
+    DUPLICATE,
+    OUTCOME,
+    TAKES_OVER,
+    with_event_id,
+    with_outcome,
+    with_verdicts,
+)
+from nextaisle.events.files import SourceFile, files_of
+from nextaisle.events.mapping import (
+    INGEST_DATE,
+    last_plausible_day,
+    map_records,
+    mapped_schema,
+    with_event_date,
+    with_reason,
+)
+from nextaisle.events.records import PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, read_records
+from nextaisle.events.rereading import KEPT_INGEST_DATE, reread_records
+from nextaisle.events.stored import (
+    IS_SET_APART,
+    NEW,
+    ORIGIN,
+    STORED,
+    STORED_OUTCOME,
+    STORED_RULE,
+    days_literal,
+    stored_days,
+    stored_events,
+)
+from nextaisle.spark import mapping_rules
+from nextaisle.store import Store
+
+# What Spark says of a file that ends too soon or is not what its name promises.
+_UNREADABLE_FILE = ("FAILED_READ_FILE", "EOFException", "ZipException", "incorrect header check", "FILE_NOT_EXIST")
+_OTHER_HEADER = "CSV header does not conform to the schema"
+_RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, OUTCOME)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A night's records and all events that are stored of the days that they touch, each with its outcome."""
+
+    records: DataFrame
+    days: tuple[date, ...]  # of the logs, whose refused records change
+    touched: tuple[date, ...]  # event_dates, whose events change
+    replaces: Column  # which rows of rejected_events the records stand for
+    files: DataFrame | None = None  # rows of source_files, not yet counted; None where none were read
+    is_replay: bool = False
+
+    @cached_property
+    def _groups(self) -> list[Row]:
+        """Rows by all that is counted, in one pass: a few for each day."""
+        is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE)
+        by = (ORIGIN, INGEST_DATE, OUTCOME, RULE, STORED_OUTCOME, STORED_RULE)
+        return self.records.groupBy(*by, F.when(is_good, F.col("event_date")).alias("event_date")).count().collect()
+
+    @property
+    def _moved(self) -> list[Row]:
+        """Of stored events those that another outcome than theirs awaits."""
+        stored = [row for row in self._groups if row[ORIGIN] == STORED]
+        return [row for row in stored if (row[OUTCOME], row[RULE]) != (row[STORED_OUTCOME], row[STORED_RULE])]
+
+    @property
+    def moved_days(self) -> set[date]:
+        """Days of the logs whose stored events move between events and rejected_events."""
+        return {row[INGEST_DATE] for row in self._moved}
+
+    @property
+    def has_leaving(self) -> bool:
+        """Whether events leave rejected_events for events."""
+        leaving = [row for row in self._moved if row[OUTCOME] == ACCEPTED]
+        replayed = [row for row in self._groups if self.is_replay and (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)]
+        return bool(leaving or replayed)
+
+    @property
+    def accepted_of_day(self) -> dict[date, int]:
+        counts: dict[date, int] = {}
+        for row in self._groups:
+            if row[OUTCOME] == ACCEPTED:
+                counts[row["event_date"]] = counts.get(row["event_date"], 0) + row["count"]
+        return counts
+
+    @property
+    def by_outcome(self) -> dict[str, int]:
+        """The batch's own records, which add up because each has exactly one outcome."""
+        counts: dict[str, int] = {}
+        for row in sorted(self._groups, key=lambda row: row[OUTCOME]):
+            if row[ORIGIN] == NEW:
+                counts[row[OUTCOME]] = counts.get(row[OUTCOME], 0) + row["count"]
+        return counts
+
+    def counts(self) -> dict[str, int]:
+        """As a job reports them; what moved are events of earlier nights, beside the batch's records."""
+        by_outcome = self.by_outcome
+        accepted, duplicates = by_outcome.pop(ACCEPTED, 0), by_outcome.pop(DUPLICATE, 0)
+        rejected = sum(by_outcome.values())
+        withdrawn = sum(row["count"] for row in self._moved if row[STORED_OUTCOME] == ACCEPTED)
+        restored = sum(row["count"] for row in self._moved if row[OUTCOME] == ACCEPTED)
+        moved = {"withdrawn": withdrawn, "restored": restored}
+        return {
+            "records": accepted + rejected + duplicates, "accepted": accepted, "rejected": rejected,
+            "duplicates": duplicates, **{f"rejected_{reason}": count for reason, count in by_outcome.items()},
+            **{name: count for name, count in moved.items() if count},
+        }  # fmt: skip
+
+
+@contextmanager
+def staged_batch(
+    store: Store, settings: Settings, files: Sequence[SourceFile], first: date | None, last: date | None
+) -> Iterator[Batch]:
+    """Reads and judges the files of a night; `last` is the day of files whose paths name none.
+
+    Raises:
+        InputError: a file cannot be read to its end.
+    """
+    with _naming_unreadable_files(), ExitStack() as until_done:
+        keep = _keeping(until_done)
+        mapped = _mapped(store.spark, settings, files)
+        if last is None and files and files[0].day is None:
+            last = first = last_plausible_day(mapped, settings.events)
+            # Other files may have been read for that day before; the day is replaced as a whole.
+            files = files_of(store.spark, settings.source, store, first, last)
+            mapped = _mapped(store.spark, settings, files)
+        listed = _listed(store.spark, files, last)
+        # A day that was asked for and has no file any more is a day without events.
+        found = {file.day or last for file in files} | ({last} if first == last else set())
+        days = tuple(sorted(day for day in found if day))
+        is_replaced = F.col(INGEST_DATE).isin(*days)
+        history = stored_events(store, ~is_replaced & _may_hold(settings.events, days), keep)
+        fitted = _fitted(settings, _dated(mapped, listed))
+        new = keep(with_outcome(with_event_id(fitted, settings.events, _has_ids(settings)), history))
+        touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), *stored_days(store, is_replaced))
+        records = _judged(store, settings, new, touched, ~is_replaced, keep)
+        yield Batch(records, days, touched, is_replaced, listed)
+
+
+@contextmanager
+def replayed_batch(store: Store, settings: Settings, first: date | None, last: date | None) -> Iterator[Batch]:
+    """Reads refused records of some days of the logs again from rejected_events, and judges them and bots' days anew.
+
+    Nothing is known of records that were dropped as repetitions. So among identical records of a log without ids, of
+    which a later day of the logs repeats some and holds refused ones too, one may pass for a repetition.
+    """
+    with ExitStack() as until_done:
+        keep = _keeping(until_done)
+        wanted = _wanted(settings, first, last)
+        rows = keep(store.read(REJECTED_EVENTS).where(wanted))
+        refused, apart = rows.where(f"NOT ({IS_SET_APART})"), rows.where(IS_SET_APART).select("event.*")
+        days = tuple(row[INGEST_DATE] for row in refused.select(INGEST_DATE).distinct().orderBy(INGEST_DATE).collect())
+        stored = stored_events(store, _may_hold(settings.events, days), keep)
+        fitted = _fitted(settings, _remapped(store.spark, settings, refused))
+        of_days = stored.where(F.col(INGEST_DATE).isin(*days))
+        named = with_event_id(fitted, settings.events, _has_ids(settings), of_days)
+        new = keep(with_outcome(named, stored))
+        touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), apart)
+        records = _judged(store, settings, new, touched, F.lit(True), keep)
+        yield Batch(records, days, touched, wanted & ~F.expr(IS_SET_APART), is_replay=True)
+
+
+def check_shares(batch: Batch, settings: Settings) -> None:
+    """Bots are no fault of the mapping: they have a limit of their own.
+
+    Raises:
+        GateError: a larger share than max_rejected_share was refused, or than max_user_share are bots.
+    """
+    counts = batch.counts()
+    by_reason = {reason: count for reason, count in batch.by_outcome.items() if reason in reasons.REASONS}
+    bots = by_reason.pop(reasons.BOT, 0)
+    refused, others = sum(by_reason.values()), counts["records"] - bots
+    if others and refused / others > settings.events.max_rejected_share:
+        raise GateError(
+            f"{refused:,} of {others:,} records were refused ({by_reason}), more than events.max_rejected_share = "
+            f"{settings.events.max_rejected_share} allows; nothing was published. Mend the mapping or the logs, or "
+            "raise it"
+        )
+    if bots:
+        _check_bots(batch, settings)
+
+
+def _check_bots(batch: Batch, settings: Settings) -> None:
+    good = batch.records.where((F.col(ORIGIN) == NEW) & ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE))
+    days = good.groupBy(*USER_DAY).agg(F.max(F.col(OUTCOME) == reasons.BOT).alias("is_bot"))
+    row = days.agg(F.count("*").alias("days"), F.count_if("is_bot").alias("bots")).collect()[0]
+    if row["bots"] / row["days"] > settings.bots.max_user_share:
+        raise GateError(
+            f"{row['bots']:,} of {row['days']:,} users, by day, are bots by the rules of [bots], more than "
+            f"bots.max_user_share = {settings.bots.max_user_share} allows; nothing was published. Are the rules too "
+            "strict for this shop? Mend them, or raise it"
+        )
+
+
+def _keeping(until_done: ExitStack) -> Keep:
+    def keep(rows: DataFrame) -> DataFrame:
+        rows.persist(StorageLevel.DISK_ONLY)
+        until_done.callback(rows.unpersist)
+        return rows
+
+    return keep
+
+
+def _has_ids(settings: Settings) -> bool:
+    return "event_id" in settings.source.columns
+
+
+def _mapped(spark: SparkSession, settings: Settings, files: Sequence[SourceFile]) -> DataFrame:
+    source = settings.source
+    if not files:
+        return with_event_date(spark.createDataFrame([], mapped_schema()), source.time_zone)
+    with mapping_rules(spark, source.time_zone):
+        mapped = map_records(read_records(spark, source, files), source)
+    return with_event_date(mapped, source.time_zone)
+
+
+def _remapped(spark: SparkSession, settings: Settings, refused: DataFrame) -> DataFrame:
+    source = settings.source
+    mapped = spark.createDataFrame([], mapped_schema().add(KEPT_INGEST_DATE, "date"))
+    with mapping_rules(spark, source.time_zone):
+        for records in reread_records(refused, source):
+            mapped = mapped.unionByName(map_records(records, source))
+    return with_event_date(mapped, source.time_zone).withColumnRenamed(KEPT_INGEST_DATE, INGEST_DATE)
+
+
+def _listed(spark: SparkSession, files: Sequence[SourceFile], day: date | None) -> DataFrame:
+    """The files as rows of source_files, not yet counted."""
+    rows = [(file.path, file.size, file.modified_millis, file.day or day) for file in files]
+    listed = spark.createDataFrame(rows, "path string, size bigint, millis bigint, ingest_date date")
+    return listed.withColumn("modified_time", F.timestamp_millis("millis")).drop("millis")
+
+
+def _dated(mapped: DataFrame, listed: DataFrame) -> DataFrame:
+    days = listed.select(F.col("path").alias(PATH), INGEST_DATE)
+    return mapped.join(F.broadcast(days), PATH, "left")
+
+
+def _fitted(settings: Settings, mapped: DataFrame) -> DataFrame:
+    return with_reason(mapped, settings.events, settings.source.time_zone)
+
+
+def _may_hold(rules: Events, days: Sequence[date]) -> Column:
+    """Days on which events of these days of the logs may lie."""
+    if not days:
+        return F.lit(False)
+    latest = F.date_add(F.lit(days[-1]), 1 + rules.clock_skew_minutes // 1440)
+    earliest = F.date_sub(F.lit(days[0]), rules.max_late_days) if rules.max_late_days else F.lit(rules.earliest)
+    return F.col("event_date").between(earliest, latest)
+
+
+def _wanted(settings: Settings, first: date | None, last: date | None) -> Column:
+    """Rows of rejected_events that a replay reads; what an earlier one left on its way is always among them."""
+    wanted = F.lit(True)
+    if first and last:
+        wanted = F.col(INGEST_DATE).between(F.lit(first), F.lit(last))
+    if settings.replay.reasons:
+        wanted = wanted & F.col("reason").isin(*settings.replay.reasons, reasons.REPLAYED)
+    return wanted
+
+
+def _days_of(*events: DataFrame) -> tuple[date, ...]:
+    dates = reduce(DataFrame.unionAll, [each.select("event_date") for each in events])
+    return tuple(sorted(row["event_date"] for row in dates.distinct().collect()))
+
+
+def _judged(
+    store: Store, settings: Settings, new: DataFrame, touched: Sequence[date], stays: Column, keep: Keep
+) -> DataFrame:
+    """The new records and, for the days that they touch, what is stored and stays, with their final outcomes."""
+    nothing = F.lit(None).cast("string")
+    records = new.select(
+        *_RECORD_COLUMNS, F.lit(NEW).alias(ORIGIN), nothing.alias(STORED_OUTCOME), nothing.alias(STORED_RULE)
+    )
+    if not touched:
+        return records.withColumn(RULE, nothing)
+    others = stored_events(store, F.expr(days_literal("event_date", touched)) & stays, keep)
+    # An event that arrived again, for an earlier day of the logs than the one that keeps it now, moves there.
+    taken = new.where(TAKES_OVER).select(*EVENTS.key)
+    others = others.join(taken, list(EVENTS.key), "left_anti")
+    others = others.withColumns({OUTCOME: F.lit(ACCEPTED), ORIGIN: F.lit(STORED)})
+    return with_verdicts(records.unionByName(others, allowMissingColumns=True), settings, keep)
+
+
+@contextmanager
+def _naming_unreadable_files() -> Iterator[None]:
+    try:
+        yield
+    except NextaisleError:
+        raise
+    except (Py4JError, PySparkException) as error:
+        text = str(error)
+        if _OTHER_HEADER in text:
+            raise InputError(
+                "a CSV file has another header than the first: give source.schema, or bring files of one header at a "
+                f"time. Nothing was published. {text[text.index(_OTHER_HEADER) :][:500]}"
+            ) from error
+        if not any(sign in text for sign in _UNREADABLE_FILE):
+            raise
+        named = re.search(r"(?:file|hdfs|s3a?|abfss?|gs):/[^\s,;'\"]+", text)
+        raise InputError(
+            f"{named.group() if named else 'a file of the logs'} cannot be read to its end: is it cut short, or not "
+            "what its name says? Nothing was published; bring the file whole and run again"
+        ) from error

@@ -1,0 +1,93 @@
+"""Sessions to rows of the table item_graph, and the table to the graph that a reader wants.
+
+Transitions are the edges of session graphs as SR-GNN (Wu et al., AAAI 2019) builds them, over up to max_distance
+places; co-purchases are the co-occurrences of item-based collaborative filtering (Sarwar et al., WWW 2001). Swing
+(Yang et al., 2020) counts pairs of users with two items in common: it needs users, which no daily count holds.
+
+Whole numbers per day are stored; decay and pruning depend on the day of reading, and are done then.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from typing import Final
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from nextaisle.config import ItemGraph, PublishedGraph
+from nextaisle.contract.tables import ITEM_GRAPH
+from nextaisle.profiles.pairs import CO_PURCHASE, PAIR_SCHEMA, Rules, session_pairs
+from nextaisle.profiles.touched import touched_sessions
+
+# Weights are whole multiples of 2^-30: sums of whole numbers are the same in any order.
+_UNIT_BITS: Final = 30
+
+
+def rebuild_item_graph(sessions: DataFrame, first: date, rules: ItemGraph, zone: str) -> DataFrame:
+    """Rows of item_graph for the days from `first` on. A pair belongs to the day of its later event."""
+    kernel_rules = Rules(rules.event_types, rules.max_distance, rules.max_basket_items)
+
+    def pairs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        yield from session_pairs(batches, kernel_rules)
+
+    narrow = touched_sessions(sessions, first, zone).select("session_id", "item_ids", "event_types", "event_times")
+    day = F.from_utc_timestamp("event_time", zone).cast("date")
+    dated = narrow.mapInArrow(pairs, PAIR_SCHEMA).withColumn("event_date", day)
+    counted = dated.where(F.col("event_date") >= F.lit(first)).groupBy(*ITEM_GRAPH.key)
+    rows = counted.agg(F.count("*").alias("pair_count")).select(*ITEM_GRAPH.names)
+    return rows.sortWithinPartitions("event_date", "kind", "from_item_id", "to_item_id")
+
+
+def count_left_out(sessions: DataFrame, first: date, rules: ItemGraph, zone: str) -> dict[str, int]:
+    """Sessions whose purchases are more than max_basket_items, and the pairs of items that are not counted for it."""
+    both = F.arrays_zip(F.col("item_ids").alias("item"), F.col("event_types").alias("type"))
+    bought = F.filter(both, lambda each: (each["type"] == "purchase") & each["item"].isNotNull())
+    size = F.size(F.array_distinct(bought["item"])).cast("bigint")
+    sizes = (
+        touched_sessions(sessions, first, zone).select(size.alias("size")).where(F.col("size") > rules.max_basket_items)
+    )
+    left_out = F.sum(_pairs(F.col("size")) - _pairs(F.lit(rules.max_basket_items).cast("bigint")))
+    found = sizes.agg(F.count("*").alias("baskets"), left_out.alias("pairs")).collect()[0]
+    return {"capped_baskets": found["baskets"], "left_out_pairs": found["pairs"] or 0}
+
+
+def published_graph(item_graph: DataFrame, as_of: date, rules: PublishedGraph) -> DataFrame:
+    """from_item_id, to_item_id, kind, weight, rank: each item's strongest neighbours by kind, as of a day.
+
+    A pair weighs 1 / distance (Ludewig and Jannach, User Modeling and User-Adapted Interaction 28 (2018), their
+    sequential rules), half of it after half_life_days, nothing after 30 half lives; each count's weight is rounded
+    down to a multiple of 2^-30. Equal weights rank by to_item_id. A co_purchase is there in both directions.
+
+    | from | to | kind      | distance | age | count |      half life 30
+    |------|----|-----------|----------|-----|-------|
+    | a    | b  | view_view | 1        | 30  | 4     |
+    | a    | b  | view_view | 2        | 0   | 1     |  ->  a b view_view 2.5, rank 1
+    """
+    oldest = as_of - timedelta(days=int(_UNIT_BITS * rules.half_life_days) + 1)
+    rows = item_graph.where((F.col("event_date") <= F.lit(as_of)) & (F.col("event_date") >= F.lit(oldest)))
+    units = F.sum(F.col("pair_count") * _units(as_of, rules.half_life_days)).alias("units")
+    weighed = rows.groupBy("from_item_id", "to_item_id", "kind").agg(units).where(F.col("units") > 0)
+    strongest = Window.partitionBy("from_item_id", "kind").orderBy(F.desc("units"), "to_item_id")
+    ranked = _in_both_directions(weighed).withColumn("rank", F.row_number().over(strongest))
+    weight = (F.col("units").cast("double") / F.lit(float(1 << _UNIT_BITS))).alias("weight")
+    kept = ranked.where(F.col("rank") <= rules.neighbours)
+    return kept.select("from_item_id", "to_item_id", "kind", weight, "rank")
+
+
+def _units(as_of: date, half_life_days: float) -> Column:
+    """What one pair weighs, in units of 2^-30. Spark's power is StrictMath's: the same on every machine."""
+    age = F.datediff(F.lit(as_of), "event_date").cast("double")
+    decayed = F.pow(F.lit(2.0), F.lit(float(_UNIT_BITS)) - age / F.lit(half_life_days))
+    return F.floor(decayed / F.greatest("distance", F.lit(1)).cast("double")).cast("bigint")
+
+
+def _in_both_directions(rows: DataFrame) -> DataFrame:
+    there = F.struct("from_item_id", "to_item_id")
+    back = F.struct(F.col("to_item_id").alias("from_item_id"), F.col("from_item_id").alias("to_item_id"))
+    ways = F.when(F.col("kind") == CO_PURCHASE, F.array(there, back)).otherwise(F.array(there))
+    return rows.select(F.explode(ways).alias("way"), "kind", "units").select("way.*", "kind", "units")
+
+
+def _pairs(size: Column) -> Column:
+    return F.shiftright(size * (size - 1), 1)

@@ -1,0 +1,166 @@
+"""Sessions to pairs of items: Arrow batches in, Arrow batches out.
+
+E events of item_graph.event_types with an item, B (session, item) of baskets, P pairs.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from nextaisle.contract.tokens import EVENT_TYPES
+from nextaisle.profiles.timelines import gathered, run_starts
+
+Array = npt.NDArray[Any]
+
+CO_PURCHASE: Final = "co_purchase"
+PAIR_SCHEMA: Final = "from_item_id string, to_item_id string, kind string, distance int, event_time timestamp"
+# Events whose pairs are made together.
+_BLOCK_EVENTS: Final = 20_000
+# The finalizer of SplitMix64 (Steele, Lea and Flood 2014): mixes the hashes of a session and an item.
+_MIX: Final = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))
+_KINDS: Final = (*(f"{first}_{second}" for first in EVENT_TYPES for second in EVENT_TYPES), CO_PURCHASE)
+
+
+class Rules(NamedTuple):
+    """The section [item_graph] of the configuration, for the kernel."""
+
+    event_types: tuple[str, ...]
+    max_distance: int
+    max_basket_items: int
+
+
+class Visits(NamedTuple):
+    """Events with an item, in order: which session, item, type and instant. Items are numbered in the order of ids."""
+
+    session_E: Array
+    item_E: Array
+    type_E: Array
+    time_E: Array
+
+
+class Pairs(NamedTuple):
+    """Pairs of items; kind_P is a place in _KINDS, time_P the later event's instant in microseconds."""
+
+    from_P: Array
+    to_P: Array
+    kind_P: Array
+    distance_P: Array
+    time_P: Array
+
+
+def session_pairs(batches: Iterable[pa.RecordBatch], rules: Rules) -> Iterator[pa.RecordBatch]:
+    """Rows of the table sessions to rows of PAIR_SCHEMA, one per pair."""
+    for batch in batches:
+        for sessions in _blocks(batch):
+            visits, items = _visits(sessions)
+            hash_S = _hashes(sessions.column("session_id"))
+            parts = [*transitions(visits, rules), co_purchases(visits, hash_S, _hashes(items), rules.max_basket_items)]
+            yield _batch(Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), items)
+
+
+def transitions(visits: Visits, rules: Rules) -> Iterator[Pairs]:
+    """From each event to those up to max_distance places behind it, of the same session and of another item.
+
+    Events of one instant have no order, so none leads to the other. With max_distance 2:
+
+    | view a | view b | cart c |      | from | to | kind      | distance |
+    |--------|--------|--------|      |------|----|-----------|----------|
+    | 10:00  | 10:01  | 10:01  |  ->  | a    | b  | view_view | 1        |
+    |        |        |        |      | a    | c  | view_cart | 2        |
+    """
+    wanted = np.array([EVENT_TYPES.index(name) for name in rules.event_types])
+    session_E, item_E, type_E, time_E = (each[np.isin(visits.type_E, wanted)] for each in visits)
+    for distance in range(1, rules.max_distance + 1):
+        is_pair = session_E[distance:] == session_E[:-distance]
+        is_pair &= (item_E[distance:] != item_E[:-distance]) & (time_E[distance:] > time_E[:-distance])
+        first = np.flatnonzero(is_pair)
+        second = first + distance
+        kind = type_E[first] * len(EVENT_TYPES) + type_E[second]
+        yield Pairs(item_E[first], item_E[second], kind, np.full(len(first), distance), time_E[second])
+
+
+def co_purchases(visits: Visits, hash_S: Array, hash_I: Array, most: int) -> Pairs:
+    """Each two items that were bought in one session, the smaller id first; of a larger basket `most` items by hash."""
+    chosen = np.flatnonzero(visits.type_E == EVENT_TYPES.index("purchase"))
+    key = (visits.session_E[chosen] << 32) | visits.item_E[chosen]
+    # The first of equal ones, which is the earliest purchase.
+    key_B, place_B = np.unique(key, return_index=True)
+    session_B, item_B, time_B = key_B >> 32, key_B & 0xFFFFFFFF, visits.time_E[chosen][place_B]
+    kept = _sampled(session_B, _mixed(hash_S[session_B], hash_I[item_B]), most)
+    session_B, item_B, time_B = session_B[kept], item_B[kept], time_B[kept]
+    starts = run_starts(session_B)
+    lengths = np.diff(starts, append=len(session_B))
+    end_B = np.repeat(starts + lengths, lengths)
+    place_B = np.arange(len(session_B))
+    second = gathered(place_B + 1, end_B)
+    first = np.repeat(place_B, end_B - place_B - 1)
+    kind, distance = np.full(len(first), len(_KINDS) - 1), np.zeros(len(first), np.int64)
+    return Pairs(item_B[first], item_B[second], kind, distance, np.maximum(time_B[first], time_B[second]))
+
+
+def _sampled(session_B: Array, hash_B: Array, most: int) -> Array:
+    """Places, in order, of at most `most` entries of each session: those with the smallest hashes."""
+    order = np.lexsort([hash_B, session_B])
+    starts = run_starts(session_B)
+    lengths = np.diff(starts, append=len(session_B))
+    rank = np.arange(len(session_B)) - np.repeat(starts, lengths)
+    kept: Array = np.sort(order[rank < most])
+    return kept
+
+
+def _mixed(first: Array, second: Array) -> Array:
+    mixed: Array = first ^ (second * np.uint64(0x9E3779B97F4A7C15))
+    for shift, factor in _MIX:
+        mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def _hashes(texts: pa.Array) -> Array:
+    """SipHash with a fixed key, as pandas computes it in C."""
+    hashes: Array = pd.util.hash_array(texts.to_numpy(zero_copy_only=False).astype(object), categorize=False)
+    return hashes
+
+
+def _blocks(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """The batch in parts of about _BLOCK_EVENTS events, whole sessions each."""
+    end_S = np.cumsum(np.asarray(batch.column("item_ids").value_lengths()))
+    starts = run_starts(end_S // _BLOCK_EVENTS)
+    for start, length in zip(starts.tolist(), np.diff(starts, append=len(batch)).tolist(), strict=True):
+        yield batch.slice(start, length)
+
+
+def _visits(sessions: pa.RecordBatch) -> tuple[Visits, pa.Array]:
+    """The events that have an item, and the items in order."""
+    lists = sessions.column("item_ids")
+    session_E = np.repeat(np.arange(len(sessions)), np.asarray(lists.value_lengths()))
+    item_ids = lists.flatten()
+    place_E = np.flatnonzero(item_ids.is_valid().to_numpy(zero_copy_only=False))
+    coded = item_ids.take(pa.array(place_E)).dictionary_encode()
+    order = pc.sort_indices(coded.dictionary).to_numpy()
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    types = pc.index_in(sessions.column("event_types").flatten(), value_set=pa.array(EVENT_TYPES)).fill_null(-1)
+    visits = Visits(
+        session_E[place_E],
+        rank[coded.indices.to_numpy()],
+        types.to_numpy(zero_copy_only=False)[place_E].astype(np.int64),
+        sessions.column("event_times").flatten().cast(pa.int64()).to_numpy()[place_E],
+    )
+    return visits, coded.dictionary.take(pa.array(order))
+
+
+def _batch(pairs: Pairs, items: pa.Array) -> pa.RecordBatch:
+    columns = {
+        "from_item_id": items.take(pa.array(pairs.from_P)),
+        "to_item_id": items.take(pa.array(pairs.to_P)),
+        "kind": pa.array(_KINDS).take(pa.array(pairs.kind_P)),
+        "distance": pa.array(pairs.distance_P, pa.int32()),
+        "event_time": pa.array(pairs.time_P).cast(pa.timestamp("us", tz="UTC")),
+    }
+    return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))

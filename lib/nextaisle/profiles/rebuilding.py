@@ -1,0 +1,97 @@
+"""Sessions to rows of the table user_profiles: one shuffle by item, one by user, then the kernel of snapshots.py.
+
+A build goes on from each concerned user's latest row before the first changed day, and reads of sessions only what has
+events since. The row holds all that goes on (counts by category, brand and clock, the last two windows by day, the
+items bought), so of history a night reads user and day of the table's rows, to find the latest ones, and these. The
+other way, to count each night from all sessions of the users concerned, reads every session that there is. The price
+is a row of a few kilobytes (a grocer's: 5) where the short lists alone would be some hundred bytes.
+
+What a profile takes from other users, a category's mean price, is of the days up to an event's own: later nights find
+a seed's sums unchanged, and the rows of all days since the first changed one are made anew.
+
+The rows are meant for point-in-time joins, as Feast has them: the latest row at or before a day, never one after it.
+RFM as in Fader, Hardie and Lee, RFM and CLV, Journal of Marketing Research 42 (2005), and in the package lifetimes,
+whose frequency is purchase_day_count - 1.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from typing import Final
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, LongType, StructType
+
+from nextaisle.changes import EVERYTHING
+from nextaisle.config import Profiles
+from nextaisle.contract.tables import USER_PROFILES
+from nextaisle.profiles.attributes import with_attributes
+from nextaisle.profiles.blocks import Rules, whole_users
+from nextaisle.profiles.funnel import EVENT_SCHEMA, session_events
+from nextaisle.profiles.measures import MEASURED, latest_rows, with_measures
+from nextaisle.profiles.prices import mean_prices, with_mean_money, with_money
+from nextaisle.profiles.snapshots import profile_rows
+from nextaisle.profiles.touched import touched_sessions
+
+_MONEY: Final = ("paid_money", "mean_price_money")
+# What the kernel takes of an event.
+_EVENT: Final = (
+    "user_id", "event_date", "event_time", "hour", "weekday", "event_type", "item_id", "category", "brand", "money",
+    "steps", *_MONEY,
+)  # fmt: skip
+# What the kernel takes from a seed, beside the money that events have too.
+_SEED: Final = (
+    "event_counts", "event_money", "active_day_count", "first_event_date", "first_purchase_date", "last_purchase_date",
+    "purchase_day_count", "repeat_purchase_count", "viewed_count", "carted_count", "cart_purchased_count",
+    "view_purchased_count", "category_counts", "brand_counts", "hour_counts", "weekday_counts",
+    "recent_category_counts", "bought_item_ids",
+)  # fmt: skip
+
+
+def events_since(sessions: DataFrame, items: DataFrame, first: date, rules: Profiles, zone: str) -> DataFrame:
+    """The events of the days from `first` on, with their clock in the shop's zone, their item's attributes and money.
+
+    A session that began before `first` is read whole, and keeps its steps of the funnel.
+    """
+    lists = ("user_id", "item_ids", "event_types", "event_times", "prices", "quantities")
+    events = touched_sessions(sessions, first, zone).select(*lists).mapInArrow(session_events, EVENT_SCHEMA)
+    local = F.from_utc_timestamp("event_time", zone)
+    clock = {"event_date": local.cast("date"), "hour": F.hour(local), "weekday": F.weekday(local) + 1}
+    dated = events.withColumns(clock).where(F.col("event_date") >= F.lit(first))
+    return with_money(with_attributes(dated, items, rules.category))
+
+
+def seeds_of(user_profiles: DataFrame, sessions: DataFrame, first: date, zone: str) -> DataFrame:
+    """The latest rows before `first` of the users who have events since."""
+    if first == EVERYTHING:
+        return user_profiles.where(F.lit(False))
+    users = touched_sessions(sessions, first, zone).select("user_id").distinct()
+    return latest_rows(user_profiles, first - timedelta(days=1), users)
+
+
+def rebuild_profiles(events: DataFrame, seeds: DataFrame, category_prices: DataFrame, rules: Profiles) -> DataFrame:
+    """Rows of user_profiles for the days of `events` (events_since), going on from `seeds` (seeds_of)."""
+    means = mean_prices(category_prices, rules.price_days)
+    seed_columns = [F.col(name) for name in ("user_id", *_MONEY, *_SEED)]
+    known = seeds.select(*seed_columns, F.col("as_of_date").alias("event_date"))
+    rows = with_mean_money(events, means).select(*_EVENT).unionByName(known, allowMissingColumns=True)
+    kernel_rules = Rules(rules.interest_event_types, rules.favourites, rules.window_days, rules.max_distinct)
+    schema = _kernel_schema()
+    names = schema.names
+
+    def snapshots(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for block in whole_users(batches):
+            # Spark goes by the columns' places, not their names.
+            yield from (batch.select(names) for batch in profile_rows(block, kernel_rules))
+
+    by_user = rows.repartition("user_id").sortWithinPartitions("user_id", "event_date")
+    measured = with_measures(by_user.mapInArrow(snapshots, schema))
+    return measured.select(*USER_PROFILES.names).sortWithinPartitions("as_of_date", "user_id")
+
+
+def _kernel_schema() -> StructType:
+    """What the kernel gives: the table's columns but those that Spark computes, and the counts that it does so from."""
+    stored = StructType([field for field in USER_PROFILES.schema if field.name not in MEASURED])
+    counts = ArrayType(LongType())
+    return stored.add("recent_counts", counts, False).add("earlier_counts", counts, False)

@@ -1,0 +1,125 @@
+from collections import Counter
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
+
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from nextaisle.profiles import pairs
+from nextaisle.profiles.pairs import Rules, session_pairs
+
+MIDNIGHT = datetime(2024, 1, 1, tzinfo=UTC)
+KINDS = {"v": "view", "c": "cart", "p": "purchase", "s": "search", "i": "impression"}
+RULES = Rules(("view", "cart", "purchase"), max_distance=2, max_basket_items=10)
+
+
+def batch(*sessions: str) -> pa.RecordBatch:
+    """Sessions as "va@0 pb@5": a view of a at 00:00, a purchase of b at 00:05; without a time, a minute apart."""
+    rows = []
+    for number, session in enumerate(sessions):
+        events = [_timed(event, place) for place, event in enumerate(session.split())]
+        rows.append(
+            {
+                "session_id": f"session {number}",
+                "item_ids": [event[1:] or None for event, _ in events],
+                "event_types": [KINDS[event[0]] for event, _ in events],
+                "event_times": [MIDNIGHT + timedelta(minutes=minute) for _, minute in events],
+            }
+        )
+    schema = pa.schema(
+        {
+            "session_id": pa.string(), "item_ids": pa.list_(pa.string()), "event_types": pa.list_(pa.string()),
+            "event_times": pa.list_(pa.timestamp("us", "UTC")),
+        }
+    )  # fmt: skip
+    return pa.RecordBatch.from_pylist(rows, schema)
+
+
+def _timed(event: str, place: int) -> tuple[str, float]:
+    name, _, minute = event.partition("@")
+    return name, float(minute or place)
+
+
+def counted(*sessions: str, rules: Rules = RULES) -> Counter[str]:
+    """As "a b view_cart 1", with how often."""
+    found = [row for part in session_pairs([batch(*sessions)], rules) for row in part.to_pylist()]
+    return Counter(
+        " ".join(str(row[name]) for name in ("from_item_id", "to_item_id", "kind", "distance")) for row in found
+    )
+
+
+def test_transitions_lead_over_up_to_max_distance_places() -> None:
+    assert counted("va vb cc vd") == {
+        "a b view_view 1": 1, "b c view_cart 1": 1, "c d cart_view 1": 1, "a c view_cart 2": 1, "b d view_view 2": 1,
+    }  # fmt: skip
+
+
+def test_what_is_no_wanted_event_takes_no_place() -> None:
+    assert counted("va s ix vb") == {"a b view_view 1": 1}
+
+
+def test_an_item_leads_neither_to_itself_nor_to_another_session_nor_within_an_instant() -> None:
+    assert counted("va ca", "vb") == {}
+    assert counted("va@0 vb@1 vc@1") == {"a b view_view 1": 1, "a c view_view 2": 1}
+
+
+def test_the_same_transition_twice_counts_twice() -> None:
+    assert counted("va vb va vb", rules=RULES._replace(max_distance=1)) == {"a b view_view 1": 2, "b a view_view 1": 1}
+
+
+def test_items_of_one_basket_are_paired_once_the_smaller_id_first() -> None:
+    baskets = counted("pb@0 pa@0 pb@0 vc@0 pd@0", "pa@0 pb@0", rules=RULES._replace(event_types=("view",)))
+    assert baskets == {"a b co_purchase 0": 2, "a d co_purchase 0": 1, "b d co_purchase 0": 1}
+
+
+def test_a_pair_has_the_time_of_its_later_event() -> None:
+    rows = [row for part in session_pairs([batch("pa@0 pb@7 pa@9")], RULES) for row in part.to_pylist()]
+    shown = sorted((row["kind"], row["from_item_id"], row["distance"], row["event_time"].minute) for row in rows)
+    assert shown == [("co_purchase", "a", 0, 7), ("purchase_purchase", "a", 1, 7), ("purchase_purchase", "b", 1, 9)]
+
+
+def test_a_larger_basket_is_sampled_by_session_the_same_every_time() -> None:
+    rules = Rules((), max_distance=1, max_basket_items=3)
+    baskets = [" ".join(f"p{item}@0" for item in "abcdefgh")] * 40
+    found = counted(*baskets, rules=rules)
+    assert sum(found.values()) == 40 * 3
+    assert found == counted(*baskets, rules=rules)
+    # Another session, other items: none is left out for good.
+    assert len(found) > 20
+
+
+EVENTS = st.tuples(st.sampled_from("vcps"), st.sampled_from("abcd"), st.integers(0, 3))
+
+
+@hypothesis_settings(deadline=None)
+@given(st.lists(st.lists(EVENTS, max_size=8), max_size=6), st.integers(1, 4), st.integers(1, 6))
+def test_pairs_are_those_of_plain_counting_whatever_the_blocks(
+    sessions: list[list[tuple[str, str, int]]], max_distance: int, block_events: int
+) -> None:
+    told: Counter[str] = Counter()
+    for session in sessions:
+        told += _plain(sorted(session, key=lambda event: event[2]), max_distance)
+    texts = [
+        " ".join(
+            f"{kind}{item if kind != 's' else ''}@{minute}" for kind, item, minute in sorted(s, key=lambda e: e[2])
+        )
+        for s in sessions
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pairs, "_BLOCK_EVENTS", block_events)
+        assert counted(*texts, rules=RULES._replace(max_distance=max_distance)) == told
+
+
+def _plain(session: Sequence[tuple[str, str, int]], max_distance: int) -> Counter[str]:
+    events = [event for event in session if event[0] != "s"]
+    found = Counter(
+        f"{a[1]} {b[1]} {KINDS[a[0]]}_{KINDS[b[0]]} {j - i}"
+        for (i, a), (j, b) in combinations(enumerate(events), 2)
+        if j - i <= max_distance and a[1] != b[1] and a[2] < b[2]
+    )
+    bought = sorted({item for kind, item, _ in events if kind == "p"})
+    return found + Counter(f"{a} {b} co_purchase 0" for a, b in combinations(bought, 2))
