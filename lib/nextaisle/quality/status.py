@@ -65,14 +65,14 @@ def _last_run(state: TableState) -> str:
 def _steps(steps: Sequence[Step]) -> Grid:
     grid = _grid("What nightly would do now", "job", "days", "action", "why")
     for step in steps:
-        days = "all" if step.first is None else _told({step.first, step.last} - {None})
-        grid.add_row(step.job, days, step.action, step.reason)
+        days = " to ".join(str(day) for day in sorted({step.first, step.last} - {None}, key=str))
+        grid.add_row(step.job, days or "all", step.action, step.reason)
     return grid
 
 
-def _told(days: Iterable[date | None]) -> str:
+def _told(days: Iterable[date]) -> str:
     """`3: 2017-12-29 to 2017-12-31`, or the day alone."""
-    known = sorted(day for day in days if day)
+    known = sorted(days)
     if len(known) < 2:
         return str(known[0]) if known else ""
     return f"{len(known)}: {known[0]} to {known[-1]}"
