@@ -22,6 +22,9 @@ def spark() -> Iterator[SparkSession]:
         "spark.driver.memory": "2g",
         # Tests run much code once: the quick compiler alone is twice as fast here.
         "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        # And generated code is compiled for nothing: interpreted plans are a third faster. test_nightly compiles.
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
         "spark.sql.shuffle.partitions": "2",

@@ -52,9 +52,17 @@ def shop(home: Path) -> Settings:
 
 @pytest.fixture(scope="module")
 def nights(spark: SparkSession, shop: Settings, home: Path) -> list[Outcome]:
-    """The first night, and the same night again."""
+    """The first night, and the same night again, in generated code as in production."""
     write_logs(spark, shop.synthetic, f"{home}/logs")
-    return [execute(nightly.JOB, shop, spark, None, None) for _ in range(2)]
+    production = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
+    tests = {key: str(spark.conf.get(key)) for key in production}
+    try:
+        for key, value in production.items():
+            spark.conf.set(key, value)
+        return [execute(nightly.JOB, shop, spark, None, None) for _ in range(2)]
+    finally:
+        for key, value in tests.items():
+            spark.conf.set(key, value)
 
 
 @pytest.fixture

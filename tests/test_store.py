@@ -1,10 +1,11 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from nextaisle.contract.errors import ConflictError
-from nextaisle.contract.tables import SEQUENCES
+from nextaisle.contract.errors import ConflictError, SchemaError
+from nextaisle.contract.tables import REJECTED_EVENTS, SEQUENCES
 from nextaisle.store import Store
 
 
@@ -72,3 +73,32 @@ def test_rows_with_ids_of_their_own_are_added_whatever_others_wrote(spark: Spark
     store.fresh().append(SEQUENCES, sequences(spark, 2))
     store.append(SEQUENCES, sequences(spark, 3))
     assert days_of(store) == [1, 2, 3]
+
+
+def test_a_table_of_an_earlier_release_is_read_with_nulls_and_gains_its_columns_when_it_is_written(
+    spark: SparkSession, store: Store
+) -> None:
+    columns = [
+        replace(column, is_nullable=False) if column.name == "record" else column
+        for column in REJECTED_EVENTS.columns
+        if column.name != "rule"
+    ]
+    earlier = replace(REJECTED_EVENTS, columns=tuple(columns))
+    known = {"ingest_date": date(2024, 1, 1), "path": "p", "record_hash": "h", "ordinal": 1, "reason": "unreadable"}
+    old_row = {name: known.get(name) for name in earlier.names} | {"record": bytearray(b"x")}
+    store.append(earlier, spark.createDataFrame([old_row], earlier.schema))
+
+    later = store.fresh()
+    assert later.read(REJECTED_EVENTS).columns == REJECTED_EVENTS.names
+    new_row = {name: known.get(name) for name in REJECTED_EVENTS.names} | {"ordinal": 2, "reason": "bot", "rule": "r"}
+    later.append(REJECTED_EVENTS, spark.createDataFrame([new_row], REJECTED_EVENTS.schema))
+    rows = store.fresh().read(REJECTED_EVENTS).orderBy("ordinal").collect()
+    assert [(row["rule"], row["record"]) for row in rows] == [(None, bytearray(b"x")), ("r", None)]
+
+
+def test_a_table_of_an_earlier_release_that_cannot_be_filled_is_told(spark: SparkSession, store: Store) -> None:
+    earlier = replace(SEQUENCES, columns=SEQUENCES.columns[:-1])
+    rows = sequences(spark, 1)
+    store.append(earlier, rows.drop(rows.columns[-1]))
+    with pytest.raises(SchemaError, match="earlier release, without"):
+        store.fresh().read(SEQUENCES)

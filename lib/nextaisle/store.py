@@ -5,6 +5,7 @@ written is kept in a ledger that ends up in job_runs. Nothing is committed that 
 """
 
 import fcntl
+import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
+from py4j.java_gateway import JavaObject
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
@@ -23,7 +25,7 @@ from pyspark.storagelevel import StorageLevel
 from nextaisle.config import Store as StoreSettings
 from nextaisle.config import absolute
 from nextaisle.contract.check import check_schema
-from nextaisle.contract.errors import ConflictError
+from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
 
@@ -81,9 +83,7 @@ class Store:
         """The latest version, pinned or not; None where the table is not there yet."""
         if not self.exists(table):
             return None
-        # Delta's Python has no call for it but history, which is a Spark job of half a second.
-        nothing = self.spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
-        return int(self._delta(table)._jdt.deltaLog().update(False, nothing, nothing).version())
+        return int(self._snapshot(table).version())
 
     def read(self, table: Table) -> DataFrame:
         """The table as of the pinned version; no rows where it is not there yet."""
@@ -150,9 +150,9 @@ class Store:
             ConflictError: another writer committed meanwhile.
         """
         check_schema(rows, table)
-        with self._writing(table):
+        with self._writing(table) as is_new:
             before = self._latest(table).where(where)
-            if before.isEmpty():
+            if is_new or before.isEmpty():
                 self._overwrite(table, rows, where)
                 return
             staged = rows.persist(StorageLevel.DISK_ONLY)
@@ -177,7 +177,10 @@ class Store:
     def merge(self, table: Table, rows: DataFrame) -> None:
         """Inserts rows with a new key, and updates those whose other columns differ."""
         check_schema(rows, table)
-        with self._writing(table):
+        with self._writing(table) as is_new:
+            if is_new:
+                self._base[table.name] = self._save(table, rows.write.format("delta").mode("append"))
+                return
             before = self._latest(table)
             same = [rows[name].eqNullSafe(before[name]) for name in table.names]
             differing = rows.join(before, same, "left_anti")
@@ -203,7 +206,17 @@ class Store:
 
     def _at(self, table: Table, version: int) -> DataFrame:
         reader = self.spark.read.format("delta").option("versionAsOf", version)
-        return reader.table(self.location(table)) if self._database else reader.load(self.location(table))
+        rows = reader.table(self.location(table)) if self._database else reader.load(self.location(table))
+        if rows.columns == table.names:
+            return rows
+        return rows.withColumns(
+            {column.name: F.lit(None).cast(column.type) for column in _lacking(table, rows.schema)}
+        ).select(*table.names)
+
+    def _snapshot(self, table: Table) -> JavaObject:
+        """Delta's own; its Python has no call for the newest version but history, a Spark job of half a second."""
+        nothing = self.spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
+        return self._delta(table)._jdt.deltaLog().update(False, nothing, nothing)
 
     def _delta(self, table: Table) -> DeltaTable:
         if self._database:
@@ -218,6 +231,22 @@ class Store:
         for key, value in _TABLE_PROPERTIES.items():
             builder = builder.property(key, value)
         (builder.partitionedBy(*table.partition) if table.partition else builder).execute()
+
+    def _bring_up_to_date(self, table: Table) -> None:
+        """Gives a table of an earlier release the columns, and the room for nulls, that it has been given since."""
+        schema = StructType.fromJson(json.loads(self._snapshot(table).schema().json()))
+        required = {field.name for field in schema if not field.nullable}
+        changes = [f"ADD COLUMNS ({column.ddl})" for column in _lacking(table, schema)] + [
+            f"ALTER COLUMN {column.name} DROP NOT NULL"
+            for column in table.columns
+            if column.is_nullable and column.name in required
+        ]
+        name = self.location(table) if self._database else f"delta.`{self.location(table)}`"
+        for change in changes:
+            log.info("table %s of an earlier release: %s", table.name, change)
+            self.spark.sql(f"ALTER TABLE {name} {change}")
+        if changes and table.name in self._base:
+            self._base[table.name] = int(self._snapshot(table).version())
 
     def _overwrite(self, table: Table, rows: DataFrame, where: str) -> None:
         writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
@@ -241,15 +270,21 @@ class Store:
         return version
 
     @contextmanager
-    def _writing(self, table: Table, is_append: bool = False) -> Iterator[None]:
-        """Alone on a local disk, where Delta itself does not exclude another JVM; conflicts get our exit code."""
+    def _writing(self, table: Table, is_append: bool = False) -> Iterator[bool]:
+        """Alone on a local disk, where Delta itself does not exclude another JVM; conflicts get our exit code.
+
+        Gives whether the table was made for this write, so is empty.
+        """
         try:
             with self._alone(table):
-                if not self.exists(table):
+                is_new = not self.exists(table)
+                if is_new:
                     self._create(table)
                 if not is_append:
                     self._check_base(table)
-                yield
+                if not is_new:
+                    self._bring_up_to_date(table)
+                yield is_new
         except DeltaConcurrentModificationException as error:
             raise ConflictError(f"another writer changed table {table.name} meanwhile; run the job again") from error
 
@@ -271,6 +306,21 @@ class Store:
             # The kernel lets go of it when the process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _lacking(table: Table, schema: StructType) -> list[TableColumn]:
+    """The columns of the contract that a table of an earlier release is without; all of them may be null.
+
+    Raises:
+        SchemaError: one may not.
+    """
+    lacking = [column for column in table.columns if column.name not in schema.names]
+    if required := [column.name for column in lacking if not column.is_nullable]:
+        raise SchemaError(
+            f"table {table.name} was written by an earlier release, without {', '.join(required)}, which may not be "
+            "null; move its folder away and build it again"
+        )
+    return lacking
 
 
 def _changed_partitions(table: Table, before: DataFrame, after: DataFrame) -> list[str]:

@@ -80,7 +80,9 @@ LOGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LOGS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name == "baskets" else pytest.mark.slow) for name in LOGS]
+)
 def test_replayed_records_become_what_the_mended_mapping_makes_of_their_files(
     name: str, spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -34,7 +34,8 @@ def with_event_id(events: DataFrame, rules: Events, has_ids: bool, stored: DataF
     | none      | 3                 | h, h-2, h-3   |
     | h, h-2    | 1                 | h-3           |
     """
-    fields = [F.coalesce(F.col(name).cast("string"), F.lit("\u0000")) for name in MAPPED if name != "event_id"]
+    # A field that is unknown has no part in it, so that ids stay when the table gains a column.
+    fields = [F.concat(F.lit(f"{name}="), F.col(name).cast("string")) for name in MAPPED if name != "event_id"]
     # A log with ids may lack one here and there.
     hashed = events.withColumn("event_id", F.coalesce("event_id", F.md5(F.concat_ws("\u001f", *fields))))
     if has_ids or rules.identical_records == "drop":

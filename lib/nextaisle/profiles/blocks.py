@@ -92,9 +92,9 @@ def days(rows: pa.Table, name: str) -> Array:
 
 
 def types_of(event_types: pa.Array) -> Array:
+    """Places in TYPES."""
     if isinstance(event_types, pa.ChunkedArray):
         event_types = event_types.combine_chunks()
-    """Places in TYPES."""
     places = pc.fill_null(pc.index_in(event_types, value_set=pa.array(TYPES)), len(TYPES) - 1)
     return np.asarray(places.to_numpy(), np.int64)
 
