@@ -1,7 +1,7 @@
 """Raw logs, in any format that Spark reads, to events; refused records and bots go to rejected_events with a reason."""
 
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
-from nextaisle.events.files import files_of, fingerprint
+from nextaisle.events.files import check_unchanged, files_of, fingerprint
 from nextaisle.events.publishing import forget_rejected, publish
 from nextaisle.events.staging import check_shares, staged_batch
 from nextaisle.job import Job, Night, Result, main
@@ -12,6 +12,7 @@ def run(night: Night) -> Result:
     with staged_batch(night.store, night.settings, files, night.first, night.last) as batch:
         check_shares(batch, night.settings)
         rows = batch.counts()
+        check_unchanged(night.spark, night.settings.source, files)
         publish(night.store, batch, night.settings.events)
     forget_rejected(night.store.fresh(), night.settings.events)
     return Result({"files": len(files), **rows})

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from nextaisle import overlays
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
 from nextaisle.store import Store
-from tests.killing import seconds_of
+from tests.faults.killing import seconds_of
 
 COUNT = 3_000_000
 MIDNIGHT_MICROS = 1_704_067_200_000_000

@@ -14,7 +14,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, SESSIONS
 from nextaisle.job import execute
 from nextaisle.store import Store
-from tests.killing import kill_midway, seconds_of
+from tests.faults.killing import kill_midway, seconds_of
 from tests.sequences.events import Event, publish
 
 FIRST, LAST = date(2017, 3, 11), date(2017, 3, 14)

@@ -87,6 +87,23 @@ def files_of(
     return [file for file in files if read.get(file.identity, last) == last]
 
 
+def check_unchanged(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> None:
+    """To be called when the files were read, before anything is published of them.
+
+    Raises:
+        InputError: one of them is not what it was when it was listed.
+    """
+    days = [file.day for file in files if file.day]
+    span = (min(days), max(days)) if days else (None, None)
+    there = {file.identity for file in list_files(spark, source, *span)} if files else set()
+    changed = [file.path for file in files if file.identity not in there]
+    if changed:
+        raise InputError(
+            f"{len(changed)} files of the logs changed while they were read, as {changed[0]}: is the shop still "
+            "writing them? Nothing was published; run again when the day's logs are whole"
+        )
+
+
 def fingerprint(files: Sequence[SourceFile]) -> str:
     """A string that changes when a file comes, goes or changes."""
     return "\n".join(f"{file.path} {file.size} {file.modified_millis}" for file in files)
