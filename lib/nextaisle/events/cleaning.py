@@ -3,16 +3,18 @@
 Every record ends with one outcome: accepted, a reason, or duplicate.
 """
 
+from functools import reduce
 from typing import Final
 
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from nextaisle.config import Events, Settings
 from nextaisle.contract import reasons
 from nextaisle.events.bots import RULE, USER_DAY, Keep, bot_days
-from nextaisle.events.mapping import INGEST_DATE, MAPPED, REASON
-from nextaisle.events.records import PATH, RECORD
+from nextaisle.events.mapping import INGEST_DATE, MAPPED, ORDER, REASON
+from nextaisle.events.records import OURS, PATH
+from nextaisle.spark import staged
 
 OUTCOME: Final = "outcome"
 ACCEPTED: Final = "accepted"
@@ -20,55 +22,103 @@ DUPLICATE: Final = "duplicate"
 # Whether a later day of the logs has the event now, which must give it up.
 TAKES_OVER: Final = "takes_over"
 _HASH_LENGTH: Final = 32
+_HASH: Final = f"{OURS}_hash"
+# Any two numbers that differ: each half of an id begins with one.
+_SEEDS: Final = (1, 2)
+# Hashes that a broadcast carries with ease.
+_FEW: Final = 1_000_000
 
 
-def with_event_id(events: DataFrame, rules: Events, has_ids: bool, stored: DataFrame | None = None) -> DataFrame:
-    """Fills event_id where the log has none: a hash of the mapped fields, and an ordinal among identical records.
+def with_identity(
+    events: DataFrame, history: DataFrame, rules: Events, has_ids: bool, keep: Keep, counted: DataFrame | None = None
+) -> DataFrame:
+    """Fills event_id where the log has none, and adds OUTCOME and TAKES_OVER: what is there already is a duplicate.
+
+    `history` holds event_id, event_date and ingest_date of what is stored already and stays; `counted` those of its
+    events that identical records are counted on from. `events` are read several times.
+
+    Records are numbered and compared only where a hash says that there may be something to compare them with: most
+    are alone, and pass without a sort.
+    """
+    named = events.withColumn(_HASH, F.xxhash64("event_id"))
+    repeated = keep(_repeated(named, history, has_ids))
+    count = repeated.count()
+    if not count:
+        return _alone(named)
+    flagged = repeated.withColumn("is_repeated", F.lit(True))
+    joined = named.join(F.broadcast(flagged) if count <= _FEW else flagged, _HASH, "left")
+    joined = joined if count <= _FEW else staged(joined, ORDER)
+    is_doubtful = F.col("is_repeated").isNotNull() & F.col(REASON).isNull()
+    doubtful = joined.where(is_doubtful)
+    numbered = doubtful if has_ids or rules.identical_records == "drop" else _numbered(doubtful, counted)
+    compared = keep(_with_outcome(numbered, history).drop("is_repeated", _HASH, ORDER))
+    return _alone(joined.where(~is_doubtful)).select(compared.columns).unionByName(compared)
+
+
+def _alone(events: DataFrame) -> DataFrame:
+    outcome = F.coalesce(REASON, F.lit(ACCEPTED))
+    return events.withColumns({OUTCOME: outcome, TAKES_OVER: F.lit(False)}).drop(_HASH, REASON, ORDER)
+
+
+def with_hash(events: DataFrame) -> DataFrame:
+    """Fills event_id, where the log has none, with 128 bits of xxHash over the mapped fields.
+
+    Fields that are unknown have no part in it but their places, so that ids stay when the table gains a column.
+    """
+    fields = [name for name in MAPPED if name != "event_id"]
+    known = [
+        F.when(F.col(name).isNotNull(), F.lit(1 << place)).otherwise(F.lit(0)) for place, name in enumerate(fields)
+    ]
+    halves = [F.xxhash64(F.lit(seed), reduce(Column.__add__, known), *fields) for seed in _SEEDS]
+    digits = F.concat(*(F.lpad(F.hex(half), 16, "0") for half in halves))
+    return events.withColumn("event_id", F.coalesce("event_id", F.lower(digits)))
+
+
+def _repeated(named: DataFrame, history: DataFrame, has_ids: bool) -> DataFrame:
+    """Hashes of ids that several records that fit have, or a record and something in `history`."""
+    base = F.col("event_id") if has_ids else F.left("event_id", F.lit(_HASH_LENGTH))
+    new = named.where(F.col(REASON).isNull()).select(_HASH, F.lit(1).alias("is_new"))
+    both = new.unionByName(history.select(F.xxhash64(base).alias(_HASH), F.lit(0).alias("is_new")))
+    counts = both.groupBy(_HASH).agg(F.count("*").alias("all"), F.max("is_new").alias("is_new"))
+    return counts.where((F.col("all") > 1) & (F.col("is_new") == 1)).select(_HASH)
+
+
+def _numbered(events: DataFrame, counted: DataFrame | None) -> DataFrame:
+    """Identical records of a day of the logs, told apart by an ordinal.
 
     Records are identical when every mapped field is. identical_records = "keep" counts them within a day of the logs:
     the second bottle of milk on a receipt stays, the same receipt delivered again tomorrow does not. "drop" gives
-    all of them one id, so that one stays. Where `stored` has events of the same days of the logs, counting goes on.
+    all of them one id, so that one stays. Where `counted` has events of the same days of the logs, counting goes on.
 
-    | stored    | identical records | event_id      |
+    | counted   | identical records | event_id      |
     |-----------|-------------------|---------------|
     | none      | 3                 | h, h-2, h-3   |
     | h, h-2    | 1                 | h-3           |
     """
-    # A field that is unknown has no part in it, so that ids stay when the table gains a column.
-    fields = [F.concat(F.lit(f"{name}="), F.col(name).cast("string")) for name in MAPPED if name != "event_id"]
-    # A log with ids may lack one here and there.
-    hashed = events.withColumn("event_id", F.coalesce("event_id", F.md5(F.concat_ws("\u001f", *fields))))
-    if has_ids or rules.identical_records == "drop":
-        return hashed
     same = Window.partitionBy("event_id", INGEST_DATE).orderBy(PATH)
     ordinal = F.row_number().over(same)
-    if stored is not None:
-        hashed = hashed.join(_ordinals(stored), ["event_id", INGEST_DATE], "left")
+    if counted is not None:
+        events = events.join(_ordinals(counted), ["event_id", INGEST_DATE], "left")
         ordinal = ordinal + F.coalesce("stored_ordinal", F.lit(0))
     numbered = F.when(ordinal == 1, F.col("event_id")).otherwise(F.concat_ws("-", "event_id", ordinal))
-    return hashed.withColumn("event_id", numbered).drop("stored_ordinal")
+    return events.withColumn("event_id", numbered).drop("stored_ordinal")
 
 
-def _ordinals(stored: DataFrame) -> DataFrame:
+def _ordinals(counted: DataFrame) -> DataFrame:
     """(event_id, ingest_date, stored_ordinal): how many identical records became events, by the id of the first."""
     first = F.left("event_id", F.lit(_HASH_LENGTH)).alias("event_id")
     ordinal = F.coalesce(F.substr("event_id", F.lit(_HASH_LENGTH + 2)).try_cast("int"), F.lit(1))
-    return stored.groupBy(first, INGEST_DATE).agg(F.max(ordinal).alias("stored_ordinal"))
+    return counted.groupBy(first, INGEST_DATE).agg(F.max(ordinal).alias("stored_ordinal"))
 
 
-def with_outcome(events: DataFrame, history: DataFrame) -> DataFrame:
-    """Adds OUTCOME. Of several deliveries of one event the earliest day of the logs keeps it, whatever came first here.
-
-    `history` holds event_id, event_date and ingest_date of what is stored already and stays.
-    """
-    same = Window.partitionBy("event_id", "event_date", F.col(REASON).isNull()).orderBy(INGEST_DATE, PATH, RECORD)
+def _with_outcome(events: DataFrame, history: DataFrame) -> DataFrame:
+    """Of several deliveries of one event the earliest day of the logs keeps it, whatever came first here."""
+    same = Window.partitionBy("event_id", "event_date").orderBy(INGEST_DATE, PATH, ORDER)
     stored = history.groupBy("event_id", "event_date").agg(F.min(INGEST_DATE).alias("stored_date"))
     events = events.join(stored, ["event_id", "event_date"], "left")
     was_there = F.coalesce(F.col("stored_date") <= F.col(INGEST_DATE), F.lit(False))
     repeated = (F.row_number().over(same) > 1) | was_there
-    refused = F.col(REASON).isNotNull()
-    outcome = F.when(refused, F.col(REASON)).when(repeated, F.lit(DUPLICATE)).otherwise(F.lit(ACCEPTED))
-    judged = events.withColumn(OUTCOME, outcome)
+    judged = events.withColumn(OUTCOME, F.when(repeated, F.lit(DUPLICATE)).otherwise(F.lit(ACCEPTED)))
     takes_over = (F.col(OUTCOME) == ACCEPTED) & F.col("stored_date").isNotNull()
     return judged.withColumn(TAKES_OVER, takes_over).drop("stored_date", REASON)
 

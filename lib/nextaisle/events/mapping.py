@@ -26,6 +26,8 @@ from nextaisle.events.records import IS_UNREADABLE, OURS, PATH, RECORD, RECORD_S
 
 INGEST_DATE: Final = "ingest_date"
 REASON: Final = "reason"
+# A hash of the record: which of several that say the same comes first, whatever order they were read in.
+ORDER: Final = f"{OURS}_order"
 _REQUIRED = ("user_id", "event_type", "event_time")
 # Our word in the overlay, where the table has another.
 _TABLE_NAMES = {"session_id": "source_session_id"}
@@ -111,7 +113,7 @@ def with_event_date(events: DataFrame, zone: str) -> DataFrame:
 def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
     """Adds REASON: why the record is refused, the first that holds in the order of contract/reasons.py, or null.
 
-    A record that fits drops what only a refused one is read again by.
+    Adds ORDER too. A record that fits drops what only a refused one is kept and read again by.
 
     | event_time (ingest day 10, skew 60 min, max_late_days 7) | reason        |
     |----------------------------------------------------------|---------------|
@@ -139,9 +141,8 @@ def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
     }
     reason = F.coalesce(*[F.when(test, F.lit(name)) for name, test in tests.items()])
     judged = events.withColumn(REASON, reason)
-    return judged.withColumns(
-        {name: F.when(F.col(REASON).isNotNull(), F.col(name)) for name in (RECORD_SCHEMA, ROW, ROW_SCHEMA)}
-    )
+    kept = {name: F.when(F.col(REASON).isNotNull(), F.col(name)) for name in (RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA)}
+    return judged.withColumns({ORDER: F.xxhash64(RECORD, ROW)}).withColumns(kept)
 
 
 def last_plausible_day(times: DataFrame, rules: Events) -> date | None:

@@ -23,13 +23,14 @@ from nextaisle.events.cleaning import (
     DUPLICATE,
     OUTCOME,
     TAKES_OVER,
-    with_event_id,
-    with_outcome,
+    with_hash,
+    with_identity,
     with_verdicts,
 )
 from nextaisle.events.files import SourceFile, files_of
 from nextaisle.events.mapping import (
     INGEST_DATE,
+    ORDER,
     last_plausible_day,
     map_records,
     mapped_schema,
@@ -49,7 +50,7 @@ from nextaisle.events.stored import (
     stored_days,
     stored_events,
 )
-from nextaisle.spark import mapping_rules
+from nextaisle.spark import mapping_rules, staged
 from nextaisle.store import Store
 
 # What Spark says of a file that ends too soon or is not what its name promises.
@@ -150,7 +151,7 @@ def staged_batch(
         is_replaced = F.col(INGEST_DATE).isin(*days)
         history = stored_events(store, ~is_replaced & _may_hold(settings.events, days), keep)
         fitted = _fitted(settings, _dated(mapped, listed))
-        new = keep(with_outcome(with_event_id(fitted, settings.events, _has_ids(settings)), history))
+        new = with_identity(staged(fitted, ORDER), history, settings.events, _has_ids(settings), keep)
         touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), *stored_days(store, is_replaced))
         records = _judged(store, settings, new, touched, ~is_replaced, keep)
         yield Batch(records, days, touched, is_replaced, listed)
@@ -172,8 +173,7 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
         stored = stored_events(store, _may_hold(settings.events, days), keep)
         fitted = _fitted(settings, _remapped(store.spark, settings, refused))
         of_days = stored.where(F.col(INGEST_DATE).isin(*days))
-        named = with_event_id(fitted, settings.events, _has_ids(settings), of_days)
-        new = keep(with_outcome(named, stored))
+        new = with_identity(staged(fitted, ORDER), stored, settings.events, _has_ids(settings), keep, of_days)
         touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), apart)
         records = _judged(store, settings, new, touched, F.lit(True), keep)
         yield Batch(records, days, touched, wanted & ~F.expr(IS_SET_APART), is_replay=True)
@@ -255,7 +255,7 @@ def _dated(mapped: DataFrame, listed: DataFrame) -> DataFrame:
 
 
 def _fitted(settings: Settings, mapped: DataFrame) -> DataFrame:
-    return with_reason(mapped, settings.events, settings.source.time_zone)
+    return with_reason(with_hash(mapped), settings.events, settings.source.time_zone)
 
 
 def _may_hold(rules: Events, days: Sequence[date]) -> Column:
