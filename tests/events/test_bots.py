@@ -36,13 +36,7 @@ def found(spark: SparkSession, rules: Bots, **days: list[Any]) -> dict[str, str]
     """{user: rule} of the bots among these users' days."""
     rows = [(user, time.date(), time, item, kind) for user, acts in days.items() for time, item, kind in acts]
     schema = "user_id string, event_date date, event_time timestamp, item_id string, event_type string"
-    kept: list[DataFrame] = []
-
-    def keep(rows: DataFrame) -> DataFrame:
-        kept.append(rows)
-        return rows
-
-    return {row.user_id: row.rule for row in bot_days(spark.createDataFrame(rows, schema), rules, keep).collect()}
+    return {row.user_id: row.rule for row in bot_days(spark.createDataFrame(rows, schema), rules).collect()}
 
 
 def test_a_day_breaks_a_rule_by_one_event_more_than_it_allows(spark: SparkSession) -> None:

@@ -16,13 +16,11 @@ USER_DAY: Final = ("user_id", "event_date")
 RULE: Final = "rule"
 # What the shop shows, and the lines of one receipt, say nothing about how fast somebody acts.
 _NOT_COUNTED: Final = ("impression", "purchase", "return")
-# Users' days that a broadcast carries with ease, at a hundred bytes each.
-_FEW: Final = 200_000
 
 Keep = Callable[[DataFrame], DataFrame]
 
 
-def bot_days(events: DataFrame, rules: Bots, keep: Keep) -> DataFrame:
+def bot_days(events: DataFrame, rules: Bots) -> DataFrame:
     """(user_id, event_date, rule) of each user's day that breaks a rule; of several the first in the order of [bots].
 
     | a user's day                                                         | rule                |
@@ -33,31 +31,19 @@ def bot_days(events: DataFrame, rules: Bots, keep: Keep) -> DataFrame:
     | one view every 29:59 from 01:00 until after 21:00                    | hours_without_pause |
     | one view every 30:00 from 01:00 until after 21:00                    | null                |
 
-    `events` holds whole days. `keep` keeps a small result until the night's work is done.
+    `events` holds whole days; those of at most `least_events` break no rule, and need not be among them.
     """
-    least = _least_events(rules)
-    if least is None:
-        return _none(events)
     acts = events.where(~F.col("event_type").isin(*_NOT_COUNTED))
-    suspects = keep(acts.groupBy(*USER_DAY).count().where(F.col("count") > least).select(*USER_DAY))
-    count = suspects.count()
-    if not count:
-        return _none(events)
-    suspected = acts.join(F.broadcast(suspects) if count <= _FEW else suspects, list(USER_DAY), "left_semi")
-    days = _days(_minutes(suspected), rules)
+    days = _days(_minutes(acts), rules)
     return days.withColumn(RULE, _first_broken(rules)).where(F.col(RULE).isNotNull()).select(*USER_DAY, RULE)
 
 
-def _least_events(rules: Bots) -> int | None:
+def least_events(rules: Bots) -> int | None:
     """A day with no more events than this breaks no rule; None where all of them are off."""
     # Each pause shorter than pause_minutes: so many of them at least fill the hours.
     apart = rules.hours_without_pause * 60 // rules.pause_minutes
     limits = [rules.events_per_minute, rules.events_per_day, rules.items_per_minute, apart]
     return min((limit for limit in limits if limit), default=None)
-
-
-def _none(events: DataFrame) -> DataFrame:
-    return events.select(*USER_DAY, F.lit(None).cast("string").alias(RULE)).limit(0)
 
 
 def _minutes(events: DataFrame) -> DataFrame:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Events, Settings
 from nextaisle.contract import reasons
-from nextaisle.events.bots import RULE, USER_DAY, Keep, bot_days
+from nextaisle.events.bots import RULE, USER_DAY, Keep, bot_days, least_events
 from nextaisle.events.mapping import INGEST_DATE, MAPPED, ORDER, REASON
 from nextaisle.events.records import OURS, PATH
 from nextaisle.spark import staged
@@ -25,8 +25,8 @@ _HASH_LENGTH: Final = 32
 _HASH: Final = f"{OURS}_hash"
 # Any two numbers that differ: each half of an id begins with one.
 _SEEDS: Final = (1, 2)
-# Hashes that a broadcast carries with ease.
-_FEW: Final = 1_000_000
+# Hashes, or days of users, that a broadcast carries with ease.
+_FEW: Final = 200_000
 
 
 def with_identity(
@@ -126,16 +126,27 @@ def _with_outcome(events: DataFrame, history: DataFrame) -> DataFrame:
 def with_verdicts(events: DataFrame, settings: Settings, keep: Keep) -> DataFrame:
     """OUTCOME of what is accepted, and RULE, by the whole days of its users: first bots, then the cap.
 
-    `events` holds whole days of users. Bots come first, so that a bot's day is set apart whole, not cut.
+    `events` holds whole days of users. Bots come first, so that a bot's day is set apart whole, not cut. One pass finds
+    the days that are long enough for either; where there is none, as in most small nights, that is all.
     """
-    return _with_cap(_with_bots(events, settings, keep), settings.events, keep)
+    unmarked = events.withColumn(RULE, F.lit(None).cast("string"))
+    least, most = least_events(settings.bots), settings.events.max_per_user_day
+    accepted = events.where(F.col(OUTCOME) == ACCEPTED)
+    busy = keep(accepted.groupBy(*USER_DAY).count().where(F.col("count") > min(most, most if least is None else least)))
+    longest = busy.agg(F.count("*").alias("days"), F.max("count").alias("count")).collect()[0]
+    if not longest["days"]:
+        return unmarked
+    judged = unmarked
+    if least is not None:
+        days = busy.select(*USER_DAY)
+        days = F.broadcast(days) if longest["days"] <= _FEW else days
+        found = keep(bot_days(accepted.join(days, list(USER_DAY), "left_semi"), settings.bots))
+        judged = unmarked if found.isEmpty() else _with_bots(events, found)
+    return _with_cap(judged, settings.events, keep) if longest["count"] > most else judged
 
 
-def _with_bots(events: DataFrame, settings: Settings, keep: Keep) -> DataFrame:
+def _with_bots(events: DataFrame, found: DataFrame) -> DataFrame:
     is_accepted = F.col(OUTCOME) == ACCEPTED
-    found = keep(bot_days(events.where(is_accepted), settings.bots, keep))
-    if found.isEmpty():
-        return events.withColumn(RULE, F.lit(None).cast("string"))
     judged = events.join(F.broadcast(found), list(USER_DAY), "left")
     is_bot = is_accepted & F.col(RULE).isNotNull()
     return judged.withColumns(

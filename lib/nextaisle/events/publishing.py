@@ -25,8 +25,9 @@ from nextaisle.events.stored import (
 )
 from nextaisle.store import Store
 
-# A day with more is kept in several files, a hash bucket of users each: about 64 MB.
+# A day with more is kept in several files, a hash bucket of users each: about 64 MB; less where cores would stand idle.
 _EVENTS_PER_FILE = 2_000_000
+_LEAST_PER_FILE = 250_000
 
 
 def publish(store: Store, batch: Batch, rules: Events) -> None:
@@ -71,7 +72,8 @@ def _publish_events(store: Store, batch: Batch) -> None:
     if not batch.touched:
         return
     rows = batch.records.where(F.col(OUTCOME) == ACCEPTED).select(EVENTS.names)
-    buckets = 1 + max(batch.accepted_of_day.values(), default=0) // _EVENTS_PER_FILE
+    most, cores = max(batch.accepted_of_day.values(), default=0), store.spark.sparkContext.defaultParallelism
+    buckets = 1 + most // min(_EVENTS_PER_FILE, max(_LEAST_PER_FILE, most // cores))
     store.replace(EVENTS, _laid_out(rows, buckets), days_literal("event_date", batch.touched))
 
 

@@ -88,10 +88,13 @@ def _is_one_object(line: str) -> Column:
 
     Only lines where an object follows another, be it within an array, are parsed a second time.
     """
+    # Most are flat: their first closing brace is their end.
+    is_flat = F.instr(F.col(line), "}") == F.length(F.rtrim(F.col(line)))
     as_array = F.concat(F.lit("["), F.col(line), F.lit("]"))
     is_single = F.coalesce(F.json_array_length(as_array) == 1, F.lit(False))
     ends = F.endswith(F.rtrim(F.col(line)), F.lit("}"))
-    return ends & F.when(F.rlike(F.col(line), F.lit(_OBJECT_AFTER_OBJECT)), is_single).otherwise(F.lit(True))
+    others = ends & F.when(F.rlike(F.col(line), F.lit(_OBJECT_AFTER_OBJECT)), is_single).otherwise(F.lit(True))
+    return F.when(is_flat, F.lit(True)).otherwise(others)
 
 
 def _line_options(source: Source) -> dict[str, str]:
