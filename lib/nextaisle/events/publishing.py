@@ -1,5 +1,6 @@
 """What is written of a night: rows of events, rejected_events and source_files, in an order that no kill can hurt."""
 
+import math
 from datetime import timedelta
 
 from pyspark.sql import DataFrame, Window
@@ -73,7 +74,7 @@ def _publish_events(store: Store, batch: Batch) -> None:
         return
     rows = batch.records.where(F.col(OUTCOME) == ACCEPTED).select(EVENTS.names)
     most, cores = max(batch.accepted_of_day.values(), default=0), store.spark.sparkContext.defaultParallelism
-    buckets = 1 + most // min(_EVENTS_PER_FILE, max(_LEAST_PER_FILE, most // cores))
+    buckets = max(1, math.ceil(most / min(_EVENTS_PER_FILE, max(_LEAST_PER_FILE, math.ceil(most / cores)))))
     store.replace(EVENTS, _laid_out(rows, buckets), days_literal("event_date", batch.touched))
 
 
@@ -89,6 +90,8 @@ def _rejected(store: Store, batch: Batch, where: str) -> DataFrame:
     stored = store.read(REJECTED_EVENTS).where(where)
     is_judged = F.expr(IS_SET_APART) & F.col("event.event_date").isin(*batch.touched)
     kept = stored.where(~F.coalesce(batch.replaces | is_judged, F.lit(False)))
+    if not batch.has_rejected:
+        return kept
     refused = kept.where(f"NOT ({IS_SET_APART})").unionByName(_refused(batch))
     is_apart = F.col(OUTCOME).isin(reasons.BOT, reasons.OVER_THE_CAP)
     apart = set_apart(batch.records.where(is_apart).where(where).withColumnRenamed(OUTCOME, "reason"))

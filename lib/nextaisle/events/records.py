@@ -156,5 +156,9 @@ def several(records: DataFrame, source: Source) -> DataFrame:
 
 def _path() -> Column:
     """As Hadoop lists it: without percent signs, and file:/ with one stroke."""
-    decoded = F.url_decode(F.replace(F.col("_metadata.file_path"), F.lit("+"), F.lit("%2B")))
-    return F.regexp_replace(decoded, "^file:/+", "file:/").alias(PATH)
+    # Decoding costs as much as reading a line; few paths need it.
+    listed, local = F.col("_metadata.file_path"), "file:///"
+    decoded = F.url_decode(F.replace(listed, F.lit("+"), F.lit("%2B")))
+    path = F.when(F.contains(listed, F.lit("%")), decoded).otherwise(listed)
+    short = F.concat(F.lit("file:/"), F.substr(path, F.lit(len(local) + 1)))
+    return F.when(F.startswith(path, F.lit(local)), short).otherwise(path).alias(PATH)

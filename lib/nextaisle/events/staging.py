@@ -1,7 +1,7 @@
 """A night's records with their outcomes, before anything is written: read, judged with what is stored, and counted."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -89,6 +89,11 @@ class Batch:
         return {row[INGEST_DATE] for row in self._moved}
 
     @property
+    def has_rejected(self) -> bool:
+        """Whether anything of the batch, or of what is stored of its days, belongs in rejected_events."""
+        return any(row[OUTCOME] in reasons.REASONS for row in self._groups)
+
+    @property
     def has_leaving(self) -> bool:
         """Whether events leave rejected_events for events."""
         leaving = [row for row in self._moved if row[OUTCOME] == ACCEPTED]
@@ -150,7 +155,7 @@ def staged_batch(
         days = tuple(sorted(day for day in found if day))
         is_replaced = F.col(INGEST_DATE).isin(*days)
         history = stored_events(store, ~is_replaced & _may_hold(settings.events, days), keep)
-        fitted = _fitted(settings, _dated(mapped, listed))
+        fitted = _fitted(settings, _dated(mapped, listed, found))
         new = with_identity(staged(fitted, ORDER), history, settings.events, _has_ids(settings), keep)
         touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), *stored_days(store, is_replaced))
         records = _judged(store, settings, new, touched, ~is_replaced, keep)
@@ -249,7 +254,9 @@ def _listed(spark: SparkSession, files: Sequence[SourceFile], day: date | None) 
     return listed.withColumn("modified_time", F.timestamp_millis("millis")).drop("millis")
 
 
-def _dated(mapped: DataFrame, listed: DataFrame) -> DataFrame:
+def _dated(mapped: DataFrame, listed: DataFrame, found: Collection[date | None]) -> DataFrame:
+    if len(found) == 1:
+        return mapped.withColumn(INGEST_DATE, F.lit(next(iter(found))).cast("date"))
     days = listed.select(F.col("path").alias(PATH), INGEST_DATE)
     return mapped.join(F.broadcast(days), PATH, "left")
 
