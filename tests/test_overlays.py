@@ -48,6 +48,26 @@ def test_an_event_type_that_is_none_of_ours_names_the_nearest() -> None:
     assert "'cart'" in refusal("source.event_types.addtocart=carts")
 
 
+@pytest.mark.parametrize(
+    ("policy", "named"),
+    [
+        ("price.missing=constant", "without constant"),
+        ("price.constant=1", "missing is 'keep', which takes no heed of it"),
+        ("price.odd=clip", "without min or max"),
+        ("device.pattern=^app", "odd is 'keep', which takes no heed of it"),
+        ("price={missing='constant', constant=1.23456}", "at most 4 decimals"),
+        ("quantity={min=2, max=1, odd='clip'}", "at most max, 1"),
+        ("item_id={pattern='[', odd='reject'}", "no regular expression"),
+        ("device.missing=median", "'most_frequent'"),
+        ("price.event_types=['buy']", "nearest known"),
+    ],
+)
+def test_a_policy_that_would_be_half_ignored_is_refused(policy: str, named: str) -> None:
+    message = refusal(f"source.policies.{policy}")
+    assert "source.policies" in message
+    assert named in message
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         overlays.load([Path("nowhere.toml")])

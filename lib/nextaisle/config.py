@@ -2,8 +2,10 @@
 
 import difflib
 import os
+import re
 from collections.abc import Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 from zoneinfo import available_timezones
@@ -43,10 +45,96 @@ class Columns(Section):
     columns: dict[str, str]
 
 
+class Policy(Section):
+    """What becomes of a column's values that are missing or odd, in events of some types; none named: of all."""
+
+    event_types: tuple[str, ...]
+
+    @field_validator("event_types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(types, ""), EVENT_TYPES)
+        return types
+
+
+class NumberPolicy(Policy):
+    missing: Literal["keep", "reject", "constant", "median", "most_frequent"]
+    constant: Decimal | Literal[""]
+    min: Decimal | Literal[""]
+    max: Decimal | Literal[""]
+    odd: Literal["keep", "reject", "null", "clip"]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        _needs_each_other("missing", self.missing, self.missing == "constant", "constant", self.constant != "")
+        _needs_each_other("odd", self.odd, self.odd != "keep", "min or max", self.min != "" or self.max != "")
+        if self.min != "" and self.max != "" and self.min > self.max:
+            raise ValueError(f"min is {self.min}, expected at most max, {self.max}")
+        return self
+
+
+class TextPolicy(Policy):
+    missing: Literal["keep", "reject", "constant", "most_frequent"]
+    constant: str
+    pattern: str
+    odd: Literal["keep", "reject", "null"]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        _needs_each_other("missing", self.missing, self.missing == "constant", "constant", bool(self.constant))
+        _needs_each_other("odd", self.odd, self.odd != "keep", "pattern", bool(self.pattern))
+        _check_pattern(self.pattern)
+        return self
+
+
+class IdPolicy(Policy):
+    """Of an id: without one a record is refused anyway, or the event needs none."""
+
+    pattern: str
+    odd: Literal["keep", "reject"]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        _needs_each_other("odd", self.odd, self.odd != "keep", "pattern", bool(self.pattern))
+        _check_pattern(self.pattern)
+        return self
+
+
+# Decimals that a column keeps; a bound or a constant with more of them would be another one.
+_DECIMALS = {"price": 4, "quantity": 3, "position": 0}
+
+
+class Policies(Section):
+    user_id: IdPolicy
+    item_id: IdPolicy
+    price: NumberPolicy
+    quantity: NumberPolicy
+    rating: NumberPolicy
+    position: NumberPolicy
+    session_id: TextPolicy
+    query: TextPolicy
+    variant: TextPolicy
+    region: TextPolicy
+    device: TextPolicy
+
+    @model_validator(mode="after")
+    def _numbers_fit_their_columns(self) -> Self:
+        for name, places in _DECIMALS.items():
+            policy: NumberPolicy = getattr(self, name)
+            for number in (policy.constant, policy.min, policy.max):
+                if number != "" and number != round(number, places):
+                    raise ValueError(f"{name} has {number}, expected at most {places} decimals, as events has them")
+        return self
+
+    def by_column(self) -> dict[str, NumberPolicy | TextPolicy | IdPolicy]:
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+
 class Source(Columns):
     time_zone: str
     rows: str
     event_types: dict[str, str]
+    policies: Policies
 
     @field_validator("columns")
     @classmethod
@@ -381,6 +469,21 @@ def leaves(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
     for key, value in tree.items():
         found += leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
     return found
+
+
+def _needs_each_other(name: str, word: str, is_needed: bool, other: str, is_given: bool) -> None:
+    """Nothing that is said may be read and then ignored."""
+    if is_needed and not is_given:
+        raise ValueError(f"{name} is {word!r} without {other}; say it too")
+    if is_given and not is_needed:
+        raise ValueError(f"{other} is given, and {name} is {word!r}, which takes no heed of it; say what it is for")
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
 
 
 def _only(found: dict[str, str], known: Sequence[str]) -> dict[str, str]:

@@ -30,7 +30,7 @@ REASON: Final = "reason"
 ORDER: Final = f"{OURS}_order"
 _REQUIRED = ("user_id", "event_type", "event_time")
 # Our word in the overlay, where the table has another.
-_TABLE_NAMES = {"session_id": "source_session_id"}
+TABLE_NAMES: Final = {"session_id": "source_session_id"}
 # What the mapping fills; the rest of the table is derived.
 MAPPED: Final = tuple(name for name in EVENTS.names if name not in ("event_date", INGEST_DATE))
 # Spark reads a time of day alone as one of today; no job asks the clock which day it is.
@@ -49,7 +49,7 @@ def map_records(records: DataFrame, source: Source) -> DataFrame:
     missing = [name for name in _REQUIRED if name not in source.columns]
     if missing:
         raise ConfigurationError(f"source.columns lacks {', '.join(missing)}; map each to a column of the log")
-    expressions = {_TABLE_NAMES.get(name, name): text for name, text in source.columns.items()}
+    expressions = {TABLE_NAMES.get(name, name): text for name, text in source.columns.items()}
     types = {field.name: field.dataType for field in EVENTS.schema}
     columns = []
     for name in MAPPED:
@@ -110,10 +110,11 @@ def with_event_date(events: DataFrame, zone: str) -> DataFrame:
     return events.withColumn("event_date", F.to_date(F.from_utc_timestamp("event_time", zone)))
 
 
-def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
+def with_reason(events: DataFrame, rules: Events, zone: str, policies: Mapping[str, Column]) -> DataFrame:
     """Adds REASON: why the record is refused, the first that holds in the order of contract/reasons.py, or null.
 
-    Adds ORDER too. A record that fits drops what only a refused one is kept and read again by.
+    `policies` are further reasons, each with its test. Adds ORDER too. A record that fits drops what only a refused one
+    is kept and read again by.
 
     | event_time (ingest day 10, skew 60 min, max_late_days 7) | reason        |
     |----------------------------------------------------------|---------------|
@@ -138,6 +139,7 @@ def with_reason(events: DataFrame, rules: Events, zone: str) -> DataFrame:
         reasons.TOO_LATE: late if rules.max_late_days else F.lit(False),
         reasons.UNKNOWN_TYPE: is_unknown,
         reasons.MISSING_ITEM: needs_item & F.col("item_id").isNull(),
+        **policies,
     }
     reason = F.coalesce(*[F.when(test, F.lit(name)) for name, test in tests.items()])
     judged = events.withColumn(REASON, reason)

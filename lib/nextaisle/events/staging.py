@@ -37,6 +37,7 @@ from nextaisle.events.mapping import (
     with_event_date,
     with_reason,
 )
+from nextaisle.events.policies import changes, refusals, with_policies
 from nextaisle.events.records import PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, read_records
 from nextaisle.events.rereading import KEPT_INGEST_DATE, reread_records
 from nextaisle.events.stored import (
@@ -69,13 +70,17 @@ class Batch:
     replaces: Column  # which rows of rejected_events the records stand for
     files: DataFrame | None = None  # rows of source_files, not yet counted; None where none were read
     is_replay: bool = False
+    changes: tuple[str, ...] = ()  # flags of records that [source.policies] changed
 
     @cached_property
     def _groups(self) -> list[Row]:
         """Rows by all that is counted, in one pass: a few for each day."""
         is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE)
         by = (ORIGIN, INGEST_DATE, OUTCOME, RULE, STORED_OUTCOME, STORED_RULE)
-        return self.records.groupBy(*by, F.when(is_good, F.col("event_date")).alias("event_date")).count().collect()
+        groups = self.records.groupBy(*by, F.when(is_good, F.col("event_date")).alias("event_date"))
+        return groups.agg(
+            F.count("*").alias("count"), *(F.count_if(name).alias(name) for name in self.changes)
+        ).collect()
 
     @property
     def _moved(self) -> list[Row]:
@@ -117,6 +122,12 @@ class Batch:
                 counts[row[OUTCOME]] = counts.get(row[OUTCOME], 0) + row["count"]
         return counts
 
+    @property
+    def changed(self) -> dict[str, int]:
+        """How many of the batch's events have a value that the log did not give them, as {"filled_price": 3}."""
+        events = [row for row in self._groups if (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)]
+        return {name: sum(row[name] for row in events) for name in self.changes}
+
     def counts(self) -> dict[str, int]:
         """As a job reports them; what moved are events of earlier nights, beside the batch's records."""
         by_outcome = self.by_outcome
@@ -128,7 +139,7 @@ class Batch:
         return {
             "records": accepted + rejected + duplicates, "accepted": accepted, "rejected": rejected,
             "duplicates": duplicates, **{f"rejected_{reason}": count for reason, count in by_outcome.items()},
-            **{name: count for name, count in moved.items() if count},
+            **{name: count for name, count in (self.changed | moved).items() if count},
         }  # fmt: skip
 
 
@@ -157,9 +168,11 @@ def staged_batch(
         history = stored_events(store, ~is_replaced & _may_hold(settings.events, days), keep)
         fitted = _fitted(settings, _dated(mapped, listed, found))
         new = with_identity(staged(fitted, ORDER), history, settings.events, _has_ids(settings), keep)
+        new = with_policies(new, settings.source.policies, keep)
         touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), *stored_days(store, is_replaced))
         records = _judged(store, settings, new, touched, ~is_replaced, keep)
-        yield Batch(records, days, touched, is_replaced, listed)
+        flags = tuple(changes(settings.source.policies))
+        yield Batch(records, days, touched, is_replaced, listed, changes=flags)
 
 
 @contextmanager
@@ -179,9 +192,11 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
         fitted = _fitted(settings, _remapped(store.spark, settings, refused))
         of_days = stored.where(F.col(INGEST_DATE).isin(*days))
         new = with_identity(staged(fitted, ORDER), stored, settings.events, _has_ids(settings), keep, of_days)
+        new = with_policies(new, settings.source.policies, keep, of_days)
         touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), apart)
         records = _judged(store, settings, new, touched, F.lit(True), keep)
-        yield Batch(records, days, touched, wanted & ~F.expr(IS_SET_APART), is_replay=True)
+        flags = tuple(changes(settings.source.policies))
+        yield Batch(records, days, touched, wanted & ~F.expr(IS_SET_APART), is_replay=True, changes=flags)
 
 
 def check_shares(batch: Batch, settings: Settings) -> None:
@@ -262,7 +277,8 @@ def _dated(mapped: DataFrame, listed: DataFrame, found: Collection[date | None])
 
 
 def _fitted(settings: Settings, mapped: DataFrame) -> DataFrame:
-    return with_reason(with_hash(mapped), settings.events, settings.source.time_zone)
+    source = settings.source
+    return with_reason(with_hash(mapped), settings.events, source.time_zone, refusals(source.policies))
 
 
 def _may_hold(rules: Events, days: Sequence[date]) -> Column:
@@ -295,7 +311,11 @@ def _judged(
     """The new records and, for the days that they touch, what is stored and stays, with their final outcomes."""
     nothing = F.lit(None).cast("string")
     records = new.select(
-        *_RECORD_COLUMNS, F.lit(NEW).alias(ORIGIN), nothing.alias(STORED_OUTCOME), nothing.alias(STORED_RULE)
+        *_RECORD_COLUMNS,
+        *changes(settings.source.policies),
+        F.lit(NEW).alias(ORIGIN),
+        nothing.alias(STORED_OUTCOME),
+        nothing.alias(STORED_RULE),
     )
     if not touched:
         return records.withColumn(RULE, nothing)
