@@ -9,11 +9,11 @@ from nextaisle.job import Job, Night, Result, main
 
 def run(night: Night) -> Result:
     files = files_of(night.spark, night.settings.source, night.store, night.first, night.last)
-    with staged_batch(night.store, night.settings, files, night.first, night.last) as batch:
-        check_shares(batch, night.settings)
-        rows = batch.counts()
-        check_unchanged(night.spark, night.settings.source, files)
-        publish(night.store, batch, night.settings.events)
+    batch = staged_batch(night.store, night.settings, files, night.first, night.last)
+    check_shares(batch, night.settings)
+    rows = batch.counts()
+    check_unchanged(night.spark, night.settings.source, files)
+    publish(night.store, batch, night.settings.events)
     forget_rejected(night.store.fresh(), night.settings.events)
     return Result({"files": len(files), **rows})
 

@@ -10,10 +10,10 @@ from nextaisle.job import Job, Night, Result, main
 
 
 def run(night: Night) -> Result:
-    with replayed_batch(night.store, night.settings, night.first, night.last) as batch:
-        rows = batch.counts()
-        if not night.settings.replay.counts_only:
-            publish(night.store, batch, night.settings.events)
+    batch = replayed_batch(night.store, night.settings, night.first, night.last)
+    rows = batch.counts()
+    if not night.settings.replay.counts_only:
+        publish(night.store, batch, night.settings.events)
     return Result(rows)
 
 

@@ -40,15 +40,15 @@ def create_session(name: str, master: str = "", sizes: Mapping[str, str] | None 
     return builder.getOrCreate()
 
 
-def staged(rows: DataFrame, by: str) -> DataFrame:
-    """The same rows, shuffled by a column, computed once and kept in the shuffle's files while this is referred to.
+def staged(rows: DataFrame, by: str = "") -> DataFrame:
+    """The same rows, computed once up to their last shuffle, whose files are kept while this is referred to.
 
-    It costs a tenth of a cache, which builds columns and takes them apart value by value. And unlike a checkpoint's,
-    a part that is lost with its executor is computed again.
+    With `by`, the rows are shuffled by that column, which costs a tenth of a cache: a cache builds columns and takes
+    them apart value by value. Unlike a checkpoint's, a part that is lost with its executor is computed again. And what
+    goes on from here has a plan of its own: plans within plans grow too large to print.
     """
-    shuffled = rows.repartition(F.col(by))._jdf
-    session: Any = rows.sparkSession
-    fixed = session._jsparkSession.internalCreateDataFrame(shuffled.queryExecution().toRdd(), shuffled.schema(), False)
+    plan, session = (rows.repartition(F.col(by)) if by else rows)._jdf, rows.sparkSession
+    fixed = session._jsparkSession.internalCreateDataFrame(plan.queryExecution().toRdd(), plan.schema(), False)
     return DataFrame(fixed, session)
 
 

@@ -4,7 +4,6 @@ Events are counted in Spark's aggregations, which spill, before anything else is
 million events on a day no more than a row per minute ever comes together.
 """
 
-from collections.abc import Callable
 from typing import Final
 
 from pyspark.sql import Column, DataFrame, Window
@@ -16,8 +15,6 @@ USER_DAY: Final = ("user_id", "event_date")
 RULE: Final = "rule"
 # What the shop shows, and the lines of one receipt, say nothing about how fast somebody acts.
 _NOT_COUNTED: Final = ("impression", "purchase", "return")
-
-Keep = Callable[[DataFrame], DataFrame]
 
 
 def bot_days(events: DataFrame, rules: Bots) -> DataFrame:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Events, Settings
 from nextaisle.contract import reasons
-from nextaisle.events.bots import RULE, USER_DAY, Keep, bot_days, least_events
+from nextaisle.events.bots import RULE, USER_DAY, bot_days, least_events
 from nextaisle.events.mapping import INGEST_DATE, MAPPED, ORDER, REASON
 from nextaisle.events.records import OURS, PATH
 from nextaisle.spark import staged
@@ -30,7 +30,7 @@ _FEW: Final = 200_000
 
 
 def with_identity(
-    events: DataFrame, history: DataFrame, rules: Events, has_ids: bool, keep: Keep, counted: DataFrame | None = None
+    events: DataFrame, history: DataFrame, rules: Events, has_ids: bool, counted: DataFrame | None = None
 ) -> DataFrame:
     """Fills event_id where the log has none, and adds OUTCOME and TAKES_OVER: what is there already is a duplicate.
 
@@ -41,7 +41,7 @@ def with_identity(
     are alone, and pass without a sort.
     """
     named = events.withColumn(_HASH, F.xxhash64("event_id"))
-    repeated = keep(_repeated(named, history, has_ids))
+    repeated = staged(_repeated(named, history, has_ids))
     count = repeated.count()
     if not count:
         return _alone(named)
@@ -51,7 +51,7 @@ def with_identity(
     is_doubtful = F.col("is_repeated").isNotNull() & F.col(REASON).isNull()
     doubtful = joined.where(is_doubtful)
     numbered = doubtful if has_ids or rules.identical_records == "drop" else _numbered(doubtful, counted)
-    compared = keep(_with_outcome(numbered, history).drop("is_repeated", _HASH, ORDER))
+    compared = staged(_with_outcome(numbered, history).drop("is_repeated", _HASH), ORDER).drop(ORDER)
     return _alone(joined.where(~is_doubtful)).select(compared.columns).unionByName(compared)
 
 
@@ -123,7 +123,7 @@ def _with_outcome(events: DataFrame, history: DataFrame) -> DataFrame:
     return judged.withColumn(TAKES_OVER, takes_over).drop("stored_date", REASON)
 
 
-def with_verdicts(events: DataFrame, settings: Settings, keep: Keep) -> DataFrame:
+def with_verdicts(events: DataFrame, settings: Settings) -> DataFrame:
     """OUTCOME of what is accepted, and RULE, by the whole days of its users: first bots, then the cap.
 
     `events` holds whole days of users. Bots come first, so that a bot's day is set apart whole, not cut. One pass finds
@@ -132,7 +132,9 @@ def with_verdicts(events: DataFrame, settings: Settings, keep: Keep) -> DataFram
     unmarked = events.withColumn(RULE, F.lit(None).cast("string"))
     least, most = least_events(settings.bots), settings.events.max_per_user_day
     accepted = events.where(F.col(OUTCOME) == ACCEPTED)
-    busy = keep(accepted.groupBy(*USER_DAY).count().where(F.col("count") > min(most, most if least is None else least)))
+    busy = staged(
+        accepted.groupBy(*USER_DAY).count().where(F.col("count") > min(most, most if least is None else least))
+    )
     longest = busy.agg(F.count("*").alias("days"), F.max("count").alias("count")).collect()[0]
     if not longest["days"]:
         return unmarked
@@ -140,9 +142,9 @@ def with_verdicts(events: DataFrame, settings: Settings, keep: Keep) -> DataFram
     if least is not None:
         days = busy.select(*USER_DAY)
         days = F.broadcast(days) if longest["days"] <= _FEW else days
-        found = keep(bot_days(accepted.join(days, list(USER_DAY), "left_semi"), settings.bots))
+        found = staged(bot_days(accepted.join(days, list(USER_DAY), "left_semi"), settings.bots))
         judged = unmarked if found.isEmpty() else _with_bots(events, found)
-    return _with_cap(judged, settings.events, keep) if longest["count"] > most else judged
+    return _with_cap(judged, settings.events) if longest["count"] > most else judged
 
 
 def _with_bots(events: DataFrame, found: DataFrame) -> DataFrame:
@@ -154,7 +156,7 @@ def _with_bots(events: DataFrame, found: DataFrame) -> DataFrame:
     )
 
 
-def _with_cap(events: DataFrame, rules: Events, keep: Keep) -> DataFrame:
+def _with_cap(events: DataFrame, rules: Events) -> DataFrame:
     """Refuses what a user did on a day beyond the first max_per_user_day events, counted within a day of the logs.
 
     Only the few users over the cap are sorted, so that ten million events cost a sort and no memory.
@@ -162,7 +164,7 @@ def _with_cap(events: DataFrame, rules: Events, keep: Keep) -> DataFrame:
     user_day = [*USER_DAY, INGEST_DATE]
     accepted = events.where(F.col(OUTCOME) == ACCEPTED)
     counts = accepted.groupBy(*user_day).count().where(F.col("count") > rules.max_per_user_day)
-    hot = keep(counts.select(*user_day))
+    hot = staged(counts.select(*user_day))
     if hot.isEmpty():
         return events
     is_hot = events.join(F.broadcast(hot.withColumn("is_hot", F.lit(True))), user_day, "left")

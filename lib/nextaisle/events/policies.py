@@ -13,9 +13,9 @@ from pyspark.sql import functions as F
 from nextaisle.config import IdPolicy, NumberPolicy, Policies, TextPolicy
 from nextaisle.contract import reasons
 from nextaisle.contract.tables import EVENTS
-from nextaisle.events.bots import Keep
 from nextaisle.events.cleaning import OUTCOME
 from nextaisle.events.mapping import INGEST_DATE, TABLE_NAMES
+from nextaisle.spark import staged
 
 _ValuePolicy = NumberPolicy | TextPolicy
 _MENDED: Final = {"clip": "clipped", "null": "emptied"}
@@ -50,7 +50,7 @@ def changes(policies: Policies) -> list[str]:
     return [*mended, *(f"filled_{name}" for name in _filling(policies))]
 
 
-def with_policies(records: DataFrame, policies: Policies, keep: Keep, stored: DataFrame | None = None) -> DataFrame:
+def with_policies(records: DataFrame, policies: Policies, stored: DataFrame | None = None) -> DataFrame:
     """Odd values clipped or emptied, then missing ones filled; a flag for each of `changes` says where.
 
     `records` have OUTCOME as of `with_outcome`. Where `stored` has events of the same days of the logs, they count too
@@ -62,12 +62,12 @@ def with_policies(records: DataFrame, policies: Policies, keep: Keep, stored: Da
             records, name, _flag(name, policy), is_good & _is_odd(name, policy), _without_odd(name, policy)
         )
     for name, policy in _filling(policies).items():
-        records = _filled(records, name, policy, is_good, keep, stored)
+        records = _filled(records, name, policy, is_good, stored)
     return records
 
 
 def _filled(
-    records: DataFrame, name: str, policy: _ValuePolicy, is_good: Column, keep: Keep, stored: DataFrame | None
+    records: DataFrame, name: str, policy: _ValuePolicy, is_good: Column, stored: DataFrame | None
 ) -> DataFrame:
     value, is_missing = F.lit(policy.constant), is_good & _holds(policy) & _value(name).isNull()
     if policy.missing != "constant":
@@ -77,7 +77,7 @@ def _filled(
             if rows
         ]
         values = known[0].unionByName(known[1]) if stored else known[0]
-        typical = keep(_typical(values, _value(name), policy.missing))
+        typical = staged(_typical(values, _value(name), policy.missing))
         records, value = records.join(F.broadcast(typical), INGEST_DATE, "left"), F.col(_TYPICAL)
     # A day on which nobody has a value has none to fill with.
     return _changed(records, name, f"filled_{name}", is_missing & value.isNotNull(), value).drop(_TYPICAL)

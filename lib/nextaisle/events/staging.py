@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, reduce
@@ -11,13 +11,12 @@ from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
-from pyspark.storagelevel import StorageLevel
 
 from nextaisle.config import Events, Settings
 from nextaisle.contract import reasons
 from nextaisle.contract.errors import GateError, InputError, NextaisleError
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
-from nextaisle.events.bots import RULE, USER_DAY, Keep
+from nextaisle.events.bots import RULE, USER_DAY
 from nextaisle.events.cleaning import (
     ACCEPTED,
     DUPLICATE,
@@ -143,17 +142,15 @@ class Batch:
         }  # fmt: skip
 
 
-@contextmanager
 def staged_batch(
     store: Store, settings: Settings, files: Sequence[SourceFile], first: date | None, last: date | None
-) -> Iterator[Batch]:
+) -> Batch:
     """Reads and judges the files of a night; `last` is the day of files whose paths name none.
 
     Raises:
         InputError: a file cannot be read to its end.
     """
-    with _naming_unreadable_files(), ExitStack() as until_done:
-        keep = _keeping(until_done)
+    with _naming_unreadable_files():
         mapped = _mapped(store.spark, settings, files)
         if last is None and files and files[0].day is None:
             last = first = last_plausible_day(mapped, settings.events)
@@ -165,38 +162,35 @@ def staged_batch(
         found = {file.day or last for file in files} | ({last} if first == last else set())
         days = tuple(sorted(day for day in found if day))
         is_replaced = F.col(INGEST_DATE).isin(*days)
-        history = stored_events(store, ~is_replaced & _may_hold(settings.events, days), keep)
+        history = stored_events(store, ~is_replaced & _may_hold(settings.events, days))
         fitted = _fitted(settings, _dated(mapped, listed, found))
-        new = with_identity(staged(fitted, ORDER), history, settings.events, _has_ids(settings), keep)
-        new = with_policies(new, settings.source.policies, keep)
+        new = with_identity(staged(fitted, ORDER), history, settings.events, _has_ids(settings))
+        new = with_policies(new, settings.source.policies)
         touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), *stored_days(store, is_replaced))
-        records = _judged(store, settings, new, touched, ~is_replaced, keep)
+        records = _judged(store, settings, new, touched, ~is_replaced)
         flags = tuple(changes(settings.source.policies))
-        yield Batch(records, days, touched, is_replaced, listed, changes=flags)
+        return Batch(records, days, touched, is_replaced, listed, changes=flags)
 
 
-@contextmanager
-def replayed_batch(store: Store, settings: Settings, first: date | None, last: date | None) -> Iterator[Batch]:
+def replayed_batch(store: Store, settings: Settings, first: date | None, last: date | None) -> Batch:
     """Reads refused records of some days of the logs again from rejected_events, and judges them and bots' days anew.
 
     Nothing is known of records that were dropped as repetitions. So among identical records of a log without ids, of
     which a later day of the logs repeats some and holds refused ones too, one may pass for a repetition.
     """
-    with ExitStack() as until_done:
-        keep = _keeping(until_done)
-        wanted = _wanted(settings, first, last)
-        rows = keep(store.read(REJECTED_EVENTS).where(wanted))
-        refused, apart = rows.where(f"NOT ({IS_SET_APART})"), rows.where(IS_SET_APART).select("event.*")
-        days = tuple(row[INGEST_DATE] for row in refused.select(INGEST_DATE).distinct().orderBy(INGEST_DATE).collect())
-        stored = stored_events(store, _may_hold(settings.events, days), keep)
-        fitted = _fitted(settings, _remapped(store.spark, settings, refused))
-        of_days = stored.where(F.col(INGEST_DATE).isin(*days))
-        new = with_identity(staged(fitted, ORDER), stored, settings.events, _has_ids(settings), keep, of_days)
-        new = with_policies(new, settings.source.policies, keep, of_days)
-        touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), apart)
-        records = _judged(store, settings, new, touched, F.lit(True), keep)
-        flags = tuple(changes(settings.source.policies))
-        yield Batch(records, days, touched, wanted & ~F.expr(IS_SET_APART), is_replay=True, changes=flags)
+    wanted = _wanted(settings, first, last)
+    rows = store.read(REJECTED_EVENTS).where(wanted)
+    refused, apart = rows.where(f"NOT ({IS_SET_APART})"), rows.where(IS_SET_APART).select("event.*")
+    days = tuple(row[INGEST_DATE] for row in refused.select(INGEST_DATE).distinct().orderBy(INGEST_DATE).collect())
+    stored = stored_events(store, _may_hold(settings.events, days))
+    fitted = _fitted(settings, _remapped(store.spark, settings, refused))
+    of_days = stored.where(F.col(INGEST_DATE).isin(*days))
+    new = with_identity(staged(fitted, ORDER), stored, settings.events, _has_ids(settings), of_days)
+    new = with_policies(new, settings.source.policies, of_days)
+    touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), apart)
+    records = _judged(store, settings, new, touched, F.lit(True))
+    flags = tuple(changes(settings.source.policies))
+    return Batch(records, days, touched, wanted & ~F.expr(IS_SET_APART), is_replay=True, changes=flags)
 
 
 def check_shares(batch: Batch, settings: Settings) -> None:
@@ -229,15 +223,6 @@ def _check_bots(batch: Batch, settings: Settings) -> None:
             f"bots.max_user_share = {settings.bots.max_user_share} allows; nothing was published. Are the rules too "
             "strict for this shop? Mend them, or raise it"
         )
-
-
-def _keeping(until_done: ExitStack) -> Keep:
-    def keep(rows: DataFrame) -> DataFrame:
-        rows.persist(StorageLevel.DISK_ONLY)
-        until_done.callback(rows.unpersist)
-        return rows
-
-    return keep
 
 
 def _has_ids(settings: Settings) -> bool:
@@ -305,9 +290,7 @@ def _days_of(*events: DataFrame) -> tuple[date, ...]:
     return tuple(sorted(row["event_date"] for row in dates.distinct().collect()))
 
 
-def _judged(
-    store: Store, settings: Settings, new: DataFrame, touched: Sequence[date], stays: Column, keep: Keep
-) -> DataFrame:
+def _judged(store: Store, settings: Settings, new: DataFrame, touched: Sequence[date], stays: Column) -> DataFrame:
     """The new records and, for the days that they touch, what is stored and stays, with their final outcomes."""
     nothing = F.lit(None).cast("string")
     records = new.select(
@@ -319,12 +302,12 @@ def _judged(
     )
     if not touched:
         return records.withColumn(RULE, nothing)
-    others = stored_events(store, F.expr(days_literal("event_date", touched)) & stays, keep)
+    others = stored_events(store, F.expr(days_literal("event_date", touched)) & stays)
     # An event that arrived again, for an earlier day of the logs than the one that keeps it now, moves there.
     taken = new.where(TAKES_OVER).select(*EVENTS.key)
     others = others.join(taken, list(EVENTS.key), "left_anti")
     others = others.withColumns({OUTCOME: F.lit(ACCEPTED), ORIGIN: F.lit(STORED)})
-    return with_verdicts(records.unionByName(others, allowMissingColumns=True), settings, keep)
+    return with_verdicts(records.unionByName(others, allowMissingColumns=True), settings)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
-from nextaisle.events.bots import RULE, Keep
+from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import ACCEPTED
 from nextaisle.store import Store
 
@@ -25,7 +25,7 @@ STORED_RULE: Final = "stored_rule"
 IS_SET_APART: Final = "event IS NOT NULL"
 
 
-def stored_events(store: Store, is_wanted: Column, keep: Keep) -> DataFrame:
+def stored_events(store: Store, is_wanted: Column) -> DataFrame:
     """Columns of events, STORED_OUTCOME and STORED_RULE; `is_wanted` speaks of columns of events."""
     as_stored = {STORED_OUTCOME: F.lit(ACCEPTED), STORED_RULE: F.lit(None).cast("string")}
     events = store.read(EVENTS).where(is_wanted)
@@ -33,7 +33,7 @@ def stored_events(store: Store, is_wanted: Column, keep: Keep) -> DataFrame:
         return events.withColumns(as_stored)
     apart = store.read(REJECTED_EVENTS).where(IS_SET_APART)
     apart = apart.select("event.*", F.col("reason").alias(STORED_OUTCOME), F.col(RULE).alias(STORED_RULE))
-    apart = keep(apart.where(is_wanted))
+    apart = apart.where(is_wanted)
     # On most days there is none, and every plan that reads both tables is half as large.
     if apart.isEmpty():
         return events.withColumns(as_stored)

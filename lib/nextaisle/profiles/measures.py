@@ -33,12 +33,14 @@ def entropy(counts: Column) -> Column:
     | 2 1 1  | 1.5     |
     """
     total = F.aggregate(counts, F.lit(0).cast("bigint"), lambda sum_, count: sum_ + count)
+    # The total goes along with the sum: written into `add` it would be summed up again for each count.
+    start = F.struct(total.cast("double").alias("total"), F.lit(0.0).alias("entropy"))
 
-    def add(sum_: Column, count: Column) -> Column:
-        share = count.cast("double") / total.cast("double")
-        return sum_ - share * F.log2(share)
+    def add(so_far: Column, count: Column) -> Column:
+        share = count.cast("double") / so_far["total"]
+        return F.struct(so_far["total"].alias("total"), (so_far["entropy"] - share * F.log2(share)).alias("entropy"))
 
-    return F.when(total > 0, F.aggregate(counts, F.lit(0.0), add))
+    return F.when(total > 0, F.aggregate(counts, start, add, lambda so_far: so_far["entropy"]))
 
 
 def share(part: Column, whole: Column) -> Column:
