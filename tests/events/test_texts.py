@@ -74,6 +74,7 @@ TIMES = {
 PACKED = {"1.json": bytes, "2.json.gz": gzip.compress, "3.json.bz2": bz2.compress, "4.json.zst": zstd, "5.ZSTD": zstd}
 
 
+@pytest.mark.slow
 def test_hours_in_folders_of_a_day_packed_in_any_way_are_all_read(spark: SparkSession, tmp_path: Path) -> None:
     for hour, (name, pack) in enumerate(PACKED.items()):
         lines = [record("u", f"01 {hour:02}:00:00", name), "\udcff{", record("u", f"01 {hour:02}:59:59", name)]
@@ -86,9 +87,8 @@ def test_hours_in_folders_of_a_day_packed_in_any_way_are_all_read(spark: SparkSe
     assert [bytes(row[0]) for row in shop.rows(REJECTED_EVENTS, "record")] == [b"\xff{"] * 5
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "iso" else pytest.mark.slow) for name in TIMES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TIMES)
 def test_a_time_is_understood_as_text_or_as_a_number_of_its_unit(
     name: str, spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -99,8 +99,8 @@ def _is_one_object(line: str) -> Column:
 def _rows(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
     if packed := [path for path in paths if is_zstd(path)]:
         raise InputError(
-            f"{packed[0]} is packed by zstd, which only json and text can be, and not {source.format}; pack it by gzip or "
-            "bzip2. Nothing was published"
+            f"{packed[0]} is packed by zstd, which only json and text can be, and not {source.format}; pack it by "
+            "gzip or bzip2. Nothing was published"
         )
     # A reader looks at the session's zone only when it reads; see mapping_rules.
     reader = spark.read.format(source.format).options(**{"timeZone": source.time_zone} | source.options)
