@@ -8,8 +8,9 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.config import Source
-from nextaisle.contract.errors import ConfigurationError
+from nextaisle.contract.errors import ConfigurationError, InputError
 from nextaisle.events.files import SourceFile
+from nextaisle.events.texts import is_zstd, read_texts
 
 # Columns of ours beside the log's own.
 OURS: Final = "_nextaisle"
@@ -41,6 +42,7 @@ def read_records(spark: SparkSession, source: Source, files: Sequence[SourceFile
 
     Raises:
         ConfigurationError: JSON without a schema, or source.rows that does not fit the columns.
+        InputError: a file is packed in a way that its format cannot be read in.
     """
     paths = [file.path for file in files]
     records = _lines(spark, source, paths) if source.format in LINE_FORMATS else _rows(spark, source, paths)
@@ -48,9 +50,9 @@ def read_records(spark: SparkSession, source: Source, files: Sequence[SourceFile
 
 
 def _lines(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
-    lines = spark.read.format("text").options(**_line_options(source)).load(paths)
+    lines = read_texts(spark, source, paths)
     record, schema = F.col("value").cast("binary").alias(RECORD), F.lit(None).cast("string").alias(RECORD_SCHEMA)
-    return parse_lines(lines.select("value", _path(), record, schema), source)
+    return parse_lines(lines.select("value", _path("path"), record, schema), source)
 
 
 def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
@@ -97,14 +99,12 @@ def _is_one_object(line: str) -> Column:
     return F.when(is_flat, F.lit(True)).otherwise(others)
 
 
-def _line_options(source: Source) -> dict[str, str]:
-    # Options that say how the files are found and split, not how a line is parsed.
-    return {
-        key: value for key, value in source.options.items() if key in ("lineSep", "encoding", "recursiveFileLookup")
-    }
-
-
 def _rows(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
+    if packed := [path for path in paths if is_zstd(path)]:
+        raise InputError(
+            f"{packed[0]} is packed by zstd, which only json and text can be, and not {source.format}; pack it by "
+            "gzip or bzip2. Nothing was published"
+        )
     # A reader looks at the session's zone only when it reads; see mapping_rules.
     reader = spark.read.format(source.format).options(**{"timeZone": source.time_zone} | source.options)
     if source.format == "csv":
@@ -122,7 +122,7 @@ def _rows(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
         F.coalesce(F.col(CORRUPT), as_json(columns.columns)) if source.format == "csv" else as_json(columns.columns)
     )
     return rows.select(
-        *quoted(columns.columns), _path(), received.cast("binary").alias(RECORD),
+        *quoted(columns.columns), _path("_metadata.file_path"), received.cast("binary").alias(RECORD),
         F.lit(columns.schema.toDDL()).alias(RECORD_SCHEMA), broken.alias(IS_UNREADABLE),
     )  # fmt: skip
 
@@ -154,10 +154,10 @@ def several(records: DataFrame, source: Source) -> DataFrame:
     return rows.withColumns(kept).unionByName(unreadable.where(IS_UNREADABLE), allowMissingColumns=True)
 
 
-def _path() -> Column:
-    """As Hadoop lists it: without percent signs, and file:/ with one stroke."""
+def _path(column: str) -> Column:
+    """Spark's, as Hadoop lists it: without percent signs, and file:/ with one stroke."""
     # Decoding costs as much as reading a line; few paths need it.
-    listed, local = F.col("_metadata.file_path"), "file:///"
+    listed, local = F.col(column), "file:///"
     decoded = F.url_decode(F.replace(listed, F.lit("+"), F.lit("%2B")))
     path = F.when(F.contains(listed, F.lit("%")), decoded).otherwise(listed)
     short = F.concat(F.lit("file:/"), F.substr(path, F.lit(len(local) + 1)))

@@ -54,7 +54,9 @@ from nextaisle.spark import mapping_rules, staged
 from nextaisle.store import Store
 
 # What Spark says of a file that ends too soon or is not what its name promises.
-_UNREADABLE_FILE = ("FAILED_READ_FILE", "EOFException", "ZipException", "incorrect header check", "FILE_NOT_EXIST")
+_UNREADABLE_FILE = (
+    "FAILED_READ_FILE", "EOFException", "ZipException", "incorrect header check", "FILE_NOT_EXIST", "errors.InputError",
+)  # fmt: skip
 _OTHER_HEADER = "CSV header does not conform to the schema"
 _RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, OUTCOME)
 
