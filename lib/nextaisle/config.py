@@ -23,7 +23,8 @@ EVENT_COLUMNS = (
     "event_id", "user_id", "item_id", "event_type", "event_time", "session_id", "price", "quantity",
     "query", "rating", "position", "variant", "region", "device",
 )  # fmt: skip
-ITEM_COLUMNS = ("item_id", "title", "department", "category", "brand", "product_type", "price", "image")
+ITEM_COLUMNS = ("item_id", "title", "department", "category", "brand", "product_type", "price", "image", "valid_from")
+USER_COLUMNS = ("user_id", "region", "age_band", "segment", "valid_from")
 
 
 class Section(BaseModel):
@@ -78,7 +79,7 @@ class Users(Columns):
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        return _only(columns, ("user_id",))
+        return _only(columns, USER_COLUMNS)
 
 
 class Demo(Section):

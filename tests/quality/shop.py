@@ -58,6 +58,10 @@ def item(item_id: str, index: int, **other: object) -> Row:
     }  # fmt: skip
 
 
+def user(user_id: str, **other: object) -> Row:
+    return {"user_id": user_id, "valid_from": date(1970, 1, 1), "region": "north", **other}
+
+
 def source_file(path: str, day: date, records: int, accepted: int, **other: object) -> Row:
     return {
         "path": path, "size": 1, "modified_time": at(1, 0), "ingest_date": day, "record_count": records,
@@ -119,6 +123,7 @@ def good_tables() -> dict[str, list[Row]]:
             sequence("v", 2, (at(1, 23, 50), "a"), (at(2, 0, 10), "b")),
         ],
         "items": [item("a", 1), item("b", 2)],
+        "users": [user("u"), user("listed")],
         "examples": [example(1), example(2)],
         "recommendations": [
             recommended("u", 1, "b"), recommended("u", 2, "a"), recommended("v", 1, "a"),

@@ -31,6 +31,7 @@ from tests.quality.shop import (
     sequence,
     session,
     source_file,
+    user,
     write_table,
     write_tables,
 )
@@ -106,6 +107,8 @@ BAD: list[tuple[str, str, list[dict[str, Any]], str]] = [
     ("items", "unique_item_index", [item("x", 7), item("y", 7)], "item_index=7"),
     ("items", "constant_item_index", [item("m", 8), item("m", 9, valid_from=DAY_2)], "item_id=m"),
     ("items", "no_gaps_item_index", [item("far", 20)], "last_index=20, index_count=11"),
+    ("users", "not_null", [user("n", valid_from=None)], "user_id=n"),
+    ("users", "unique_key", [user("t")] * 2, "user_id=t, valid_from=1970-01-01"),
     ("examples", "not_null", [example(10, split=None)], "example_id=10, split=null"),
     ("examples", "accepted_values_split", [example(11, split="holdout")], "example_id=11"),
     ("examples", "equal_lengths", [example(12, target_indices=[2])], "example_id=12"),

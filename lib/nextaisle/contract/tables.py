@@ -171,7 +171,8 @@ SEQUENCES: Final = Table(
 
 ITEMS: Final = Table(
     "items",
-    "The vocabulary: one row per item and state of its attributes. An index never changes.",
+    "The vocabulary: one row per item and state of its attributes. An index never changes. Of a day, the row with the "
+    "latest valid_from through it holds; every item has one since 1970-01-01, of nulls where nothing is known.",
     (
         _column("item_id", "string", "The shop's id"),
         _column("item_index", "int", "The model's integer: 1, 2, ... without gaps; 0 is padding"),
@@ -187,6 +188,20 @@ ITEMS: Final = Table(
         _column("last_seen_date", "date", "Day of its latest event"),
     ),
     key=("item_id", "valid_from"),
+)
+
+USERS: Final = Table(
+    "users",
+    "Who exists, where the shop says it ([users] of the configuration): one row per user and state of what is known of "
+    "them. Of a day, the row with the latest valid_from through it holds. Restricted: holds raw ids.",
+    (
+        _column("user_id", "string", "The shop's id"),
+        _column("valid_from", "date", "Day from which the rest holds; every user has a row since 1970-01-01"),
+        _column("region", "string?", "Where the user lives"),
+        _column("age_band", "string?", "Age, in the shop's groups"),
+        _column("segment", "string?", "The shop's own group of users"),
+    ),
+    key=("user_id", "valid_from"),
 )
 
 EXAMPLES: Final = Table(
@@ -422,6 +437,7 @@ TABLES: Final = {
         SESSIONS,
         SEQUENCES,
         ITEMS,
+        USERS,
         EXAMPLES,
         RECOMMENDATIONS,
         EVALUATIONS,

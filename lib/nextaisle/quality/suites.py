@@ -13,6 +13,7 @@ from nextaisle.contract.tables import (
     SEQUENCES,
     SESSIONS,
     SOURCE_FILES,
+    USERS,
 )
 from nextaisle.contract.tokens import EVENT_TYPES, EVENT_TYPES_WITHOUT_ITEM
 from nextaisle.quality.expectations import WARNING, Expectation, Suite, not_null, unique
@@ -237,6 +238,8 @@ _LAST_INDEX = Suite(
     (Expectation("no_gaps_item_index", "last_index = index_count"),),
 )
 
+_USERS = Suite(USERS, f"select *, {_AS_IT_IS} as day from {{users}}", USERS.key, (not_null(USERS),))
+
 _EXAMPLES = Suite(
     EXAMPLES,
     """
@@ -336,6 +339,8 @@ SUITES: Final = (
     _ITEM_OF_INDEX,
     _INDEX_OF_ITEM,
     _LAST_INDEX,
+    _USERS,
+    unique(USERS, day=_AS_IT_IS),
     _EXAMPLES,
     unique(EXAMPLES),
     _RECOMMENDATIONS,
