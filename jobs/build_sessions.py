@@ -1,11 +1,9 @@
 """Cuts events into sessions: one row per visit of one user."""
 
-from pyspark.sql import functions as F
-
 from nextaisle.changes import first_day_to_build
 from nextaisle.contract.tables import EVENTS, SESSIONS
 from nextaisle.job import Job, Night, Result, main
-from nextaisle.sessions import rebuild_sessions
+from nextaisle.sessions import count_sessions, rebuild_sessions
 
 
 def run(night: Night) -> Result:
@@ -15,8 +13,7 @@ def run(night: Night) -> Result:
     rebuilt = rebuild_sessions(events, earlier, first, settings.sessions, settings.source.time_zone)
     store.replace(SESSIONS, rebuilt.rows, rebuilt.where)
     built = store.fresh().read(SESSIONS).where(rebuilt.where)
-    counts = built.agg(F.count("*").alias("sessions"), F.sum("event_count").alias("events")).collect()[0]
-    return Result({"sessions": counts["sessions"], "events": counts["events"] or 0})
+    return Result(count_sessions(built, settings.sessions))
 
 
 JOB = Job(name="build_sessions", run=run, reads=(EVENTS,), writes=(SESSIONS,), sections=("sessions", "source"))

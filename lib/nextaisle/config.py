@@ -130,6 +130,13 @@ class Replay(Section):
 class Sessions(Section):
     gap_minutes: Positive
     max_hours: Annotated[int, Field(gt=0, le=24)]
+    collapse_types: tuple[str, ...]
+
+    @field_validator("collapse_types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(types, ""), EVENT_TYPES)
+        return types
 
 
 class Sequences(Section):

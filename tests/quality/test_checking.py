@@ -64,6 +64,7 @@ BAD: list[tuple[str, str, list[dict[str, Any]], str]] = [
     ("sessions", "not_null", [session("n", "s1", (at(2, 1), "a"), start_time=None)], "session_id=n"),
     ("sessions", "accepted_range_event_count", [session("c", "s2", (at(2, 1), "a"), event_count=0)], "session_id=c"),
     ("sessions", "equal_lengths", [session("l", "s3", (at(2, 1), "a"), prices=[])], "session_id=l"),
+    ("sessions", "accepted_range_counts", [session("z", "s12", (at(2, 1), "a"), counts=[0])], "session_id=z"),
     ("sessions", "accepted_values_event_types", [session("k", "s4", (at(2, 1), "a"), event_types=["stare"])], "=k"),
     ("sessions", "accepted_values_event_types", [session("e", "s5", (at(2, 1), "a"), event_types=[None])], "=e"),
     ("sessions", "ascending_event_times", [session("a", "s6", (at(2, 3), "a"), (at(2, 2), "a"))], "session_id=a"),

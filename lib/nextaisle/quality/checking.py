@@ -1,6 +1,7 @@
 """A run of check_tables: tables in; rows of data_profiles and data_quality, a run in MLflow and the gate out."""
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -68,6 +69,7 @@ def _values(night: Night, first: date, last: date) -> dict[str, Any]:
         "keeps_types": settings.events.unknown_types == "keep",
         "compacted_through": compacted_through(last_known, settings.sequences.daily_days),
         "max_hours": settings.sessions.max_hours,
+        "collapse_types": json.dumps(settings.sessions.collapse_types),
         "max_events": settings.sequences.max_events,
     }
 

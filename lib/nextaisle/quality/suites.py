@@ -43,6 +43,7 @@ _NO_NULLS: Final = "not exists(event_types, type -> type is null)"
 _KNOWN_TYPES: Final = (
     f"{_NO_NULLS} and (:keeps_types or size(array_except(event_types, array({_listed(EVENT_TYPES)}))) = 0)"
 )
+_LAST_TIME: Final = "get(event_times, size(event_times) - 1)"
 _ASCENDING: Final = "sort_array(event_times) = event_times"
 
 _SOURCE_FILES = Suite(
@@ -95,9 +96,16 @@ _EVENTS = Suite(
 )
 
 
+# Collapsed events are told by their counts alone: of a run the first is left.
+_IS_WHOLE: Final = "not array_contains(from_json(:collapse_types, 'array<string>'), event_types)"
+# Rows of an earlier release have no counts.
+_COUNTS: Final = "coalesce(counts, transform(event_times, time -> 1))"
+
+
 def _checksum(name: str) -> str:
     """Equal for the same events in any order. 40 bits of each hash, so that the sum of millions stays an integer."""
-    return f"sum(shiftright(xxhash64(event_times, item_ids, event_types, prices, quantities), 24)) as {name}"
+    event = "xxhash64(event_times, item_ids, event_types, prices, quantities)"
+    return f"sum(shiftright({event}, 24)) filter (where {_IS_WHOLE}) as {name}"
 
 
 # What a user did on a day, as events, sessions and sequences have it.
@@ -111,11 +119,11 @@ _USER_DAYS = Suite(
           price as prices, quantity as quantities from {{events}}
       ) group by day, user_id
     ), visited as (
-      select day, user_id, count(*) as visit_count, {_checksum("visit_checksum")}
+      select day, user_id, sum(counts) as visit_count, {_checksum("visit_checksum")}
       from (
         select user_id, {_local_day("event.event_times")} as day, event.*
-        from {{sessions}}
-        lateral view explode(arrays_zip(event_times, item_ids, event_types, prices, quantities)) as event
+        from (select * except (counts), {_COUNTS} as counts from {{sessions}})
+        lateral view explode(arrays_zip(event_times, item_ids, event_types, prices, quantities, counts)) as event
       ) group by day, user_id
     ), remembered as (
       select as_of_date as day, user_id, count(*) as history_count from {{sequences}} group by as_of_date, user_id
@@ -148,11 +156,15 @@ _SESSIONS = Suite(
             "equal_lengths",
             _same_lengths("event_count", "item_ids", "event_types", "event_times", "prices", "quantities"),
         ),
+        Expectation(
+            "accepted_range_counts", "counts is null or (size(counts) = event_count and array_min(counts) >= 1)"
+        ),
         Expectation("accepted_values_event_types", _KNOWN_TYPES),
         Expectation("ascending_event_times", _ASCENDING),
         Expectation(
             "ends_of_event_times",
-            "start_time = get(event_times, 0) and end_time = get(event_times, size(event_times) - 1)",
+            f"start_time = get(event_times, 0) and (end_time = {_LAST_TIME} or (end_time > {_LAST_TIME} and "
+            "get(counts, size(counts) - 1) > 1))",
         ),
         Expectation("day_of_start_time", f"{_local_day('start_time')} = session_date"),
         Expectation(

@@ -15,6 +15,7 @@ from nextaisle.contract.tables import SESSIONS
 from nextaisle.sessions.cutting import cut_sessions
 
 _TRAIL = ("user_id", "source_session_id")
+_EVENT = ("event_time", "event_id", "item_id", "event_type", "price", "quantity")
 # A session is at most 24 hours long and stays open for at most as long again: days are 23 to 25 hours.
 _DAYS_OPEN = timedelta(days=3)
 _SESSION_ID_LENGTH = 32
@@ -60,15 +61,26 @@ def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> DataFrame:
     gap, longest = rules.gap_minutes * 60_000_000, rules.max_hours * 3_600_000_000
 
     def cut(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return cut_sessions(batches, gap, longest)
+        return cut_sessions(batches, gap, longest, rules.collapse_types)
 
     # Numbers sort in four fifths of the time of names; the names behind them part users of one hash.
     user_hash = F.xxhash64("user_id").alias("user_hash")
-    narrow = events.select(user_hash, *_TRAIL, "event_time", "event_id", "item_id", "event_type", "price", "quantity")
+    day = ("event_date",) if rules.collapse_types else ()
+    narrow = events.select(user_hash, *_TRAIL, *_EVENT, *day)
     by_user = narrow.repartition("user_hash").sortWithinPartitions("user_hash", *_TRAIL, "event_time", "event_id")
     cut_rows = by_user.drop("user_hash", "event_id").mapInArrow(cut, _kernel_schema())
     named = cut_rows.withColumns({"session_id": _session_id(), "session_date": _day(F.col("start_time"), zone)})
     return named.select(*SESSIONS.names).sortWithinPartitions("session_date", "user_id", "start_time")
+
+
+def count_sessions(sessions: DataFrame, rules: Sessions) -> dict[str, int]:
+    """sessions, the events that they hold and, where repetitions collapse, how many of them were left out for it."""
+    counts = {"sessions": F.count("*"), "events": F.coalesce(F.sum("event_count"), F.lit(0))}
+    if rules.collapse_types:
+        ones = F.transform("event_times", lambda _: F.lit(1))
+        happened = F.aggregate(F.coalesce("counts", ones), F.lit(0), lambda total, count: total + count)
+        counts["collapsed"] = F.coalesce(F.sum(happened - F.col("event_count")), F.lit(0))
+    return sessions.agg(*(column.alias(name) for name, column in counts.items())).collect()[0].asDict()
 
 
 def _open_trails(sessions: DataFrame, first: date, rules: Sessions, zone: str) -> DataFrame:
