@@ -9,6 +9,7 @@ from nextaisle.contract.tables import (
     EVALUATIONS,
     EVENTS,
     EXAMPLES,
+    IDENTITIES,
     ITEMS,
     RECOMMENDATIONS,
     REJECTED_EVENTS,
@@ -22,7 +23,7 @@ from nextaisle.job import Job, Night, Result, main
 from nextaisle.quality.checking import check_tables
 from nextaisle.scoring.users import fingerprint, read_listed_users
 
-DATA = (SOURCE_FILES, REJECTED_EVENTS, EVENTS, SESSIONS, SEQUENCES, ITEMS, USERS, EXAMPLES)
+DATA = (SOURCE_FILES, REJECTED_EVENTS, EVENTS, IDENTITIES, SESSIONS, SEQUENCES, ITEMS, USERS, EXAMPLES)
 LISTS = (RECOMMENDATIONS, EVALUATIONS)
 
 

@@ -49,6 +49,13 @@ def last_run(night: Night, job: str, source: Table) -> Row | None:
     return runs.where(F.col("versions_read")[source.name].isNotNull()).orderBy(F.desc("started_time"), "run_id").first()
 
 
+def is_as_left(night: Night, job: str, source: Table, target: Table) -> bool:
+    """Whether nobody, not even a run of `job` that was killed, has changed `target` since one was done."""
+    last = last_run(night, job, source)
+    version = last["versions_written"].get(target.name) if last else None
+    return version is not None and night.store.changed_days(target, version) == set()
+
+
 def last_day_known(night: Night) -> date:
     """The night's last day; where no day was asked for, that of the last event in table sessions.
 

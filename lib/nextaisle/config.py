@@ -25,6 +25,7 @@ EVENT_COLUMNS = (
 )  # fmt: skip
 ITEM_COLUMNS = ("item_id", "title", "department", "category", "brand", "product_type", "price", "image", "valid_from")
 USER_COLUMNS = ("user_id", "region", "age_band", "segment", "valid_from")
+IDENTITY_COLUMNS = ("id", "user_id", "linked_date")
 
 
 class Section(BaseModel):
@@ -80,6 +81,13 @@ class Users(Columns):
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
         return _only(columns, USER_COLUMNS)
+
+
+class Identities(Columns):
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        return _only(columns, IDENTITY_COLUMNS)
 
 
 class Demo(Section):
@@ -331,6 +339,7 @@ class Settings(Section):
     source: Source
     items: Items
     users: Users
+    identities: Identities
     demo: Demo
     events: Events
     bots: Bots

@@ -99,6 +99,19 @@ EVENTS: Final = Table(
     partition=("event_date",),
 )
 
+IDENTITIES: Final = Table(
+    "identities",
+    "Ids that are one user ([identities] of the configuration), as the table sessions was made with: from linked_date "
+    "on what events have under id belongs to user_id; of several links of an id the latest through the day of the "
+    "event holds. Restricted: holds raw ids.",
+    (
+        _column("id", "string", "What events have as user_id: a cookie, a login, an id of another platform"),
+        _column("linked_date", "date", "Day, of the shop, from which the link holds; 1970-01-01 is always"),
+        _column("user_id", "string", "Whose id it is"),
+    ),
+    key=("id", "linked_date"),
+)
+
 _EVENT: Final = "struct<" + ",".join(f"{column.name}:{column.type}" for column in EVENTS.columns) + ">"
 
 REJECTED_EVENTS: Final = Table(
@@ -133,7 +146,7 @@ SESSIONS: Final = Table(
     (
         _column("session_id", "string", "Hash of user, source session and start; a late event may change it"),
         _column("session_date", "date", "Day on which it started, in the shop's time zone"),
-        _column("user_id", "string", "Whose visit"),
+        _column("user_id", "string", "Whose visit: the user that the events' id is linked to, see identities"),
         _column("source_session_id", "string?", "The log's own session or basket, if it has one"),
         _column("start_time", "timestamp", "Instant of the first event, UTC"),
         _column("end_time", "timestamp", "Instant of the last event, UTC"),
@@ -440,6 +453,7 @@ TABLES: Final = {
         SOURCE_FILES,
         EVENTS,
         REJECTED_EVENTS,
+        IDENTITIES,
         SESSIONS,
         SEQUENCES,
         ITEMS,

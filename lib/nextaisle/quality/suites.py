@@ -7,6 +7,7 @@ from nextaisle.contract.tables import (
     EVALUATIONS,
     EVENTS,
     EXAMPLES,
+    IDENTITIES,
     ITEMS,
     RECOMMENDATIONS,
     REJECTED_EVENTS,
@@ -23,6 +24,8 @@ DAYS_SPANNED: Final = 2
 
 # Under this name a suite sees the sequences of all days.
 HISTORIES: Final = "histories"
+# Under this name it sees events under the users that their ids are linked to, as sessions have them.
+LINKED_EVENTS: Final = "linked_events"
 # A table without days is checked as it is, under the last day that is checked.
 _AS_IT_IS: Final = "cast(:last as date)"
 
@@ -116,7 +119,7 @@ _USER_DAYS = Suite(
       select day, user_id, count(*) as event_count, count(item_ids) as item_count, {_checksum("event_checksum")}
       from (
         select event_date as day, user_id, event_time as event_times, item_id as item_ids, event_type as event_types,
-          price as prices, quantity as quantities from {{events}}
+          price as prices, quantity as quantities from {{linked_events}}
       ) group by day, user_id
     ), visited as (
       select day, user_id, sum(counts) as visit_count, {_checksum("visit_checksum")}
@@ -143,6 +146,10 @@ _USER_DAYS = Suite(
             "(history_count > 0) = (item_count > 0) or (day <= :compacted_through and history_count = 0)",
         ),
     ),
+)
+
+_IDENTITIES = Suite(
+    IDENTITIES, f"select *, {_AS_IT_IS} as day from {{identities}}", IDENTITIES.key, (not_null(IDENTITIES),)
 )
 
 _SESSIONS = Suite(
@@ -340,6 +347,8 @@ SUITES: Final = (
     _EVENTS,
     unique(EVENTS),
     _USER_DAYS,
+    _IDENTITIES,
+    unique(IDENTITIES, day=_AS_IT_IS),
     _SESSIONS,
     unique(SESSIONS),
     _SESSIONS_IN_ORDER,

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
@@ -23,10 +24,14 @@ _SESSION_ID_LENGTH = 32
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """Rows of sessions, and the partitions whose whole contents they are."""
+    """Rows of sessions: the whole contents of the days from `first` on."""
 
     rows: DataFrame
-    where: str
+    first: date
+
+    @property
+    def where(self) -> str:
+        return f"session_date >= DATE'{self.first:%Y-%m-%d}'"
 
 
 def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules: Sessions, zone: str) -> Rebuilt:
@@ -36,7 +41,7 @@ def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules:
     before holds is passed on as it is.
     """
     if first == EVERYTHING:
-        return Rebuilt(sessions_of(events, rules, zone), "session_date IS NOT NULL")
+        return Rebuilt(sessions_of(events, rules, zone), EVERYTHING)
     open_trails = _open_trails(sessions, first, rules, zone)
     since = open_trails.agg(F.min("open_date").alias("day")).first()
     day = (since and since["day"]) or first
@@ -46,7 +51,24 @@ def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules:
     earlier = sessions.where(F.col("session_date").between(F.lit(day), F.lit(first - timedelta(days=1))))
     kept = _joined(earlier, open_trails, "start_time", "left_anti")
     rows = sessions_of(changed, rules, zone).unionByName(kept)
-    return Rebuilt(rows, f"session_date >= DATE'{day:%Y-%m-%d}'")
+    return Rebuilt(rows, day)
+
+
+def rebuild_in_part(
+    events: DataFrame, sessions: DataFrame, users: DataFrame, since: date, first: date, rules: Sessions, zone: str
+) -> Rebuilt:
+    """As `rebuild_sessions` from `first` on, but of `users` (user_id) from the earlier day `since` on."""
+    their_events, their_sessions = (rows.join(users, "user_id", "left_semi") for rows in (events, sessions))
+    other_events, other_sessions = (rows.join(users, "user_id", "left_anti") for rows in (events, sessions))
+    theirs = rebuild_sessions(their_events, their_sessions, since, rules, zone)
+    others = rebuild_sessions(other_events, other_sessions, first, rules, zone)
+    earliest = min(theirs.first, others.first)
+    parts = [theirs.rows, others.rows]
+    for rebuilt, stored in ((theirs, their_sessions), (others, other_sessions)):
+        day = F.col("session_date")
+        parts.append(stored.where((day >= F.lit(earliest)) & (day < F.lit(rebuilt.first))))
+    rows = reduce(DataFrame.unionByName, (part.select(*SESSIONS.names) for part in parts))
+    return Rebuilt(rows.sortWithinPartitions("session_date", "user_id", "start_time"), earliest)
 
 
 def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> DataFrame:
