@@ -66,7 +66,7 @@ PROFILES: Final = (
         "events_per_user",
         f"""
         select day, {_power_of_two("event_count")} as bin, count(*) as row_count
-        from (select event_date as day, user_id, count(*) as event_count from {{events}} group by all)
+        from (select event_date as day, user_id, count(*) as event_count from {{linked_events}} group by all)
         group by all
         """,
         units="events_per_user",
