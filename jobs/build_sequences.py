@@ -1,15 +1,24 @@
-"""Extends the vocabulary (items) and writes each user's history as of the days on which it changed (sequences)."""
+"""Extends the vocabulary (items), keeps who exists (users), and writes users' histories as of days (sequences)."""
 
 from datetime import date
 from typing import Final
 
 from pyspark.sql import functions as F
 
-from nextaisle.changes import EVERYTHING, first_day_to_build, last_day_known, last_day_of, last_run
+from nextaisle.changes import EVERYTHING, first_day_to_build, last_day_known, last_day_of, last_logged_day, last_run
 from nextaisle.contract.as_of import compacted_through
-from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS
+from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, USERS
 from nextaisle.job import Job, Night, Result, main
-from nextaisle.sequences import catalogue_state, changed_items, compacted, read_catalogue, rebuild_sequences
+from nextaisle.sequences import (
+    catalogue_state,
+    changed_items,
+    changed_users,
+    compacted,
+    read_catalogue,
+    read_users,
+    rebuild_sequences,
+    users_state,
+)
 
 # The day through which old rows are compacted, in job_runs.rows.
 _COMPACTED: Final = "compacted_through"
@@ -17,16 +26,18 @@ _COMPACTED: Final = "compacted_through"
 
 def run(night: Night) -> Result:
     store, settings = night.store, night.settings
+    zone, known_through = settings.source.time_zone, last_logged_day(night)
     sessions, sequences = store.read(SESSIONS), store.read(SEQUENCES)
-    through = compacted_through(
-        last_day_of(sessions, settings.source.time_zone) or last_day_known(night), settings.sequences.daily_days
-    )
+    through = compacted_through(last_day_of(sessions, zone) or last_day_known(night), settings.sequences.daily_days)
     first = first_day_to_build(night, JOB.name, SESSIONS, SEQUENCES)
     # A compacted day cannot be built alone.
     first = first if first > through else EVERYTHING
-    catalogue = read_catalogue(night.spark, settings.items)
+    catalogue = read_catalogue(night.spark, settings.items, zone)
     events = store.read(EVENTS).where(F.col("event_date") >= F.lit(first))
-    store.merge(ITEMS, changed_items(events, catalogue, store.read(ITEMS), last_day_known(night)))
+    store.merge(ITEMS, changed_items(events, catalogue, store.read(ITEMS), known_through))
+    if settings.users.path:
+        users = read_users(night.spark, settings.users, zone)
+        store.merge(USERS, changed_users(users, store.read(USERS), known_through))
     known = store.fresh().read(ITEMS)
     where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
     store.replace(SEQUENCES, rebuild_sequences(sessions, sequences, known, first, through, settings), where)
@@ -47,13 +58,18 @@ def _number(day: date) -> int:
     return int(f"{day:%Y%m%d}")
 
 
+def inputs(night: Night) -> str:
+    settings, zone = night.settings, night.settings.source.time_zone
+    return catalogue_state(night.spark, settings.items, zone) + users_state(night.spark, settings.users, zone)
+
+
 JOB = Job(
     name="build_sequences",
     run=run,
     reads=(SESSIONS, EVENTS),
-    writes=(SEQUENCES, ITEMS),
+    writes=(SEQUENCES, ITEMS, USERS),
     sections=("sequences", "items", "source"),
-    inputs=lambda night: catalogue_state(night.spark, night.settings.items),
+    inputs=inputs,
 )
 
 if __name__ == "__main__":

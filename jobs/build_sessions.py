@@ -1,25 +1,50 @@
-"""Cuts events into sessions: one row per visit of one user."""
+"""Cuts events into sessions: one row per visit of one user, under the user that an id is linked to (identities)."""
 
-from pyspark.sql import functions as F
-
-from nextaisle.changes import first_day_to_build
-from nextaisle.contract.tables import EVENTS, SESSIONS
+from nextaisle.changes import EVERYTHING, first_day_to_build, is_as_left
+from nextaisle.contract.tables import EVENTS, IDENTITIES, SESSIONS
 from nextaisle.job import Job, Night, Result, main
-from nextaisle.sessions import rebuild_sessions
+from nextaisle.sessions import (
+    Links,
+    count_sessions,
+    fingerprint,
+    read_links,
+    rebuild_linked_sessions,
+    rebuild_sessions,
+)
 
 
 def run(night: Night) -> Result:
-    store, settings = night.store, night.settings
+    store, settings, zone = night.store, night.settings, night.settings.source.time_zone
     first = first_day_to_build(night, JOB.name, EVENTS, SESSIONS)
     events, earlier = store.read(EVENTS), store.read(SESSIONS)
-    rebuilt = rebuild_sessions(events, earlier, first, settings.sessions, settings.source.time_zone)
+    has_links = bool(settings.identities.path) or store.exists(IDENTITIES)
+    if has_links:
+        links = Links(read_links(night.spark, settings.identities, zone), store.read(IDENTITIES))
+        # A run that was killed has told nobody with which links it made sessions.
+        first = first if is_as_left(night, JOB.name, EVENTS, SESSIONS) else EVERYTHING
+        rebuilt = rebuild_linked_sessions(events, earlier, links, first, settings.sessions, zone)
+    else:
+        rebuilt = rebuild_sessions(events, earlier, first, settings.sessions, zone)
     store.replace(SESSIONS, rebuilt.rows, rebuilt.where)
+    if has_links:
+        # Last: what stands there is what the sessions were made with.
+        store.replace(IDENTITIES, links.now, "true")
     built = store.fresh().read(SESSIONS).where(rebuilt.where)
-    counts = built.agg(F.count("*").alias("sessions"), F.sum("event_count").alias("events")).collect()[0]
-    return Result({"sessions": counts["sessions"], "events": counts["events"] or 0})
+    return Result(count_sessions(built, settings.sessions))
 
 
-JOB = Job(name="build_sessions", run=run, reads=(EVENTS,), writes=(SESSIONS,), sections=("sessions", "source"))
+def inputs(night: Night) -> str:
+    return fingerprint(read_links(night.spark, night.settings.identities, night.settings.source.time_zone))
+
+
+JOB = Job(
+    name="build_sessions",
+    run=run,
+    reads=(EVENTS,),
+    writes=(SESSIONS, IDENTITIES),
+    sections=("sessions", "source", "identities"),
+    inputs=inputs,
+)
 
 if __name__ == "__main__":
     main(JOB)

@@ -9,19 +9,21 @@ from nextaisle.contract.tables import (
     EVALUATIONS,
     EVENTS,
     EXAMPLES,
+    IDENTITIES,
     ITEMS,
     RECOMMENDATIONS,
     REJECTED_EVENTS,
     SEQUENCES,
     SESSIONS,
     SOURCE_FILES,
+    USERS,
     Table,
 )
 from nextaisle.job import Job, Night, Result, main
 from nextaisle.quality.checking import check_tables
 from nextaisle.scoring.users import fingerprint, read_listed_users
 
-DATA = (SOURCE_FILES, REJECTED_EVENTS, EVENTS, SESSIONS, SEQUENCES, ITEMS, EXAMPLES)
+DATA = (SOURCE_FILES, REJECTED_EVENTS, EVENTS, IDENTITIES, SESSIONS, SEQUENCES, ITEMS, USERS, EXAMPLES)
 LISTS = (RECOMMENDATIONS, EVALUATIONS)
 
 

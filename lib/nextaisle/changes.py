@@ -7,7 +7,7 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from nextaisle.contract.errors import InputError
-from nextaisle.contract.tables import JOB_RUNS, SESSIONS, Table
+from nextaisle.contract.tables import EVENTS, JOB_RUNS, SESSIONS, Table
 from nextaisle.job import Night
 
 # Before any log, and after the calendar reform, before which Java and Python count days differently.
@@ -49,6 +49,13 @@ def last_run(night: Night, job: str, source: Table) -> Row | None:
     return runs.where(F.col("versions_read")[source.name].isNotNull()).orderBy(F.desc("started_time"), "run_id").first()
 
 
+def is_as_left(night: Night, job: str, source: Table, target: Table) -> bool:
+    """Whether nobody, not even a run of `job` that was killed, has changed `target` since one was done."""
+    last = last_run(night, job, source)
+    version = last["versions_written"].get(target.name) if last else None
+    return version is not None and night.store.changed_days(target, version) == set()
+
+
 def last_day_known(night: Night) -> date:
     """The night's last day; where no day was asked for, that of the last event in table sessions.
 
@@ -59,6 +66,17 @@ def last_day_known(night: Night) -> date:
     if day is None:
         raise InputError("table sessions is empty: no event was accepted; run clean_events and build_sessions first")
     return day
+
+
+def last_logged_day(night: Night) -> date:
+    """`last_day_known`, or a later day of the logs of which there are events: a backfill comes after it.
+
+    What is known of an item now was not known on the old days that a backfill builds.
+    """
+    day = last_day_known(night)
+    later = night.store.read(EVENTS).where(F.col("event_date") >= F.lit(day))
+    newest: date | None = later.agg(F.max("ingest_date").alias("day")).collect()[0]["day"]
+    return max(day, newest or day)
 
 
 def last_day_of(sessions: DataFrame, time_zone: str) -> date | None:

@@ -25,7 +25,9 @@ EVENT_COLUMNS = (
     "event_id", "user_id", "item_id", "event_type", "event_time", "session_id", "price", "quantity",
     "query", "rating", "position", "variant", "region", "device",
 )  # fmt: skip
-ITEM_COLUMNS = ("item_id", "title", "department", "category", "brand", "product_type", "price", "image")
+ITEM_COLUMNS = ("item_id", "title", "department", "category", "brand", "product_type", "price", "image", "valid_from")
+USER_COLUMNS = ("user_id", "region", "age_band", "segment", "valid_from")
+IDENTITY_COLUMNS = ("id", "user_id", "linked_date")
 
 
 class Section(BaseModel):
@@ -166,7 +168,14 @@ class Users(Columns):
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
-        return _only(columns, ("user_id",))
+        return _only(columns, USER_COLUMNS)
+
+
+class Identities(Columns):
+    @field_validator("columns")
+    @classmethod
+    def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        return _only(columns, IDENTITY_COLUMNS)
 
 
 class Demo(Section):
@@ -217,6 +226,13 @@ class Replay(Section):
 class Sessions(Section):
     gap_minutes: Positive
     max_hours: Annotated[int, Field(gt=0, le=24)]
+    collapse_types: tuple[str, ...]
+
+    @field_validator("collapse_types")
+    @classmethod
+    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        _only(dict.fromkeys(types, ""), EVENT_TYPES)
+        return types
 
 
 class Sequences(Section):
@@ -411,6 +427,7 @@ class Settings(Section):
     source: Source
     items: Items
     users: Users
+    identities: Identities
     demo: Demo
     events: Events
     bots: Bots

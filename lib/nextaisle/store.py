@@ -143,7 +143,8 @@ class Store:
     def replace(self, table: Table, rows: DataFrame, where: str) -> None:
         """Makes `rows` the contents of the partitions of `where`. Partitions that already hold them are not touched.
 
-        `where` speaks of partition columns only. Every row of `rows` must match it, else Delta refuses the write.
+        `where` speaks of partition columns only. Every row of `rows` must match it, else Delta refuses the write. A
+        table without partitions is replaced as a whole, where "true".
 
         Raises:
             SchemaError: `rows` are not the table's.
@@ -249,7 +250,8 @@ class Store:
             self._base[table.name] = int(self._snapshot(table).version())
 
     def _overwrite(self, table: Table, rows: DataFrame, where: str) -> None:
-        writer = rows.write.format("delta").mode("overwrite").option("replaceWhere", where)
+        writer = rows.write.format("delta").mode("overwrite")
+        writer = writer.option("replaceWhere", where) if table.partition else writer
         self._base[table.name] = self._save(table, writer)
 
     def _save(self, table: Table, writer: DataFrameWriter) -> int:
@@ -324,9 +326,11 @@ def _lacking(table: Table, schema: StructType) -> list[TableColumn]:
 
 
 def _changed_partitions(table: Table, before: DataFrame, after: DataFrame) -> list[str]:
-    """A condition for each partition whose rows differ, as `session_date = DATE'2024-01-01'`."""
+    """A condition for each partition whose rows differ, as `session_date = DATE'2024-01-01'`; without any, `true`."""
     keys = list(table.partition)
     old, new = _fingerprints(table, before, "old"), _fingerprints(table, after, "new")
+    if not keys:
+        return ["true"] if old.collect()[0]["old"] != new.collect()[0]["new"] else []
     differing = old.join(new, keys, "full").where(~F.col("old").eqNullSafe(F.col("new")))
     return [
         "(" + " AND ".join(_literal(key, row[key]) for key in keys) + ")" for row in differing.select(keys).collect()

@@ -217,7 +217,7 @@ def main() -> None:
         write_events(spark, f"{folder}/events", events, users)
         rows = spark.read.schema(EVENTS.schema).parquet(f"{folder}/events")
         items = changed_items(
-            rows, read_catalogue(spark, settings.items), spark.createDataFrame([], ITEMS.schema), FIRST
+            rows, read_catalogue(spark, settings.items, "UTC"), spark.createDataFrame([], ITEMS.schema), FIRST
         )
         shop = Shop(spark, settings, f"{folder}/events", items.localCheckpoint())
         best: dict[str, float] = {}

@@ -58,6 +58,14 @@ def item(item_id: str, index: int, **other: object) -> Row:
     }  # fmt: skip
 
 
+def user(user_id: str, **other: object) -> Row:
+    return {"user_id": user_id, "valid_from": date(1970, 1, 1), "region": "north", **other}
+
+
+def link(linked_id: str, user_id: str | None) -> Row:
+    return {"id": linked_id, "linked_date": date(1970, 1, 1), "user_id": user_id}
+
+
 def source_file(path: str, day: date, records: int, accepted: int, **other: object) -> Row:
     return {
         "path": path, "size": 1, "modified_time": at(1, 0), "ingest_date": day, "record_count": records,
@@ -105,7 +113,7 @@ def good_tables() -> dict[str, list[Row]]:
             event("e1", "u", at(1, 10)),
             event("e2", "u", at(1, 10, 10), "b", event_type="purchase", price=price, quantity=one),
             event("e3", "v", at(1, 23, 50)), event("e4", "v", at(2, 0, 10), "b"),
-            event("e5", "u", at(2, 9), None), event("e6", "u", at(2, 9, 5)),
+            event("e5", "cookie", at(2, 9), None), event("e6", "u", at(2, 9, 5)),
         ],
         "sessions": [
             session("u1", "u", (at(1, 10), "a"), (at(1, 10, 10), "b"), **bought),
@@ -119,6 +127,8 @@ def good_tables() -> dict[str, list[Row]]:
             sequence("v", 2, (at(1, 23, 50), "a"), (at(2, 0, 10), "b")),
         ],
         "items": [item("a", 1), item("b", 2)],
+        "identities": [link("cookie", "u")],
+        "users": [user("u"), user("listed")],
         "examples": [example(1), example(2)],
         "recommendations": [
             recommended("u", 1, "b"), recommended("u", 2, "a"), recommended("v", 1, "a"),

@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from nextaisle.config import Items
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConfigurationError, InputError
 from nextaisle.contract.tables import ITEMS
 from nextaisle.sequences import changed_items, read_catalogue
+from nextaisle.sequences.catalogue import ATTRIBUTES
 from tests.sequences.events import Event, events_of
 
 DAY = 24 * 60
@@ -67,9 +69,59 @@ def test_a_catalogue_is_read_as_it_is_mapped(spark: SparkSession, tmp_path: Path
     columns = {"item_id": "id", "title": "upper(name)", "price": "cost"}
     source = Items(path=str(path), format="csv", schema="", options={"header": "true"}, columns=columns)
     rows = {row.item_id: (row.title, row.price and float(row.price), row.brand) for row in
-            read_catalogue(spark, source).collect()}  # fmt: skip
+            read_catalogue(spark, source, "UTC").collect()}  # fmt: skip
     assert rows == {"1": ("MILK", 1.5, None), "2": (None, None, None)}
     with pytest.raises(ConfigurationError, match=r"brand = 'maker'.*'name'"):
-        read_catalogue(spark, source.model_copy(update={"columns": columns | {"brand": "maker"}}))
+        read_catalogue(spark, source.model_copy(update={"columns": columns | {"brand": "maker"}}), "UTC")
     with pytest.raises(InputError, match=r"nowhere\.csv"):
-        read_catalogue(spark, source.model_copy(update={"path": str(tmp_path / "nowhere.csv")}))
+        read_catalogue(spark, source.model_copy(update={"path": str(tmp_path / "nowhere.csv")}), "UTC")
+
+
+def dated(spark: SparkSession, *rows: tuple[str, date | None, str]) -> DataFrame:
+    """A catalogue with valid_from, of (item, valid_from, brand)."""
+    return spark.createDataFrame(rows, "item_id string, valid_from date, brand string").select(
+        "item_id", "valid_from", *(F.col(n) if n == "brand" else F.lit(None).alias(n) for n in ATTRIBUTES)
+    )
+
+
+def test_a_dated_catalogue_says_what_held_on_old_days_and_nothing_of_days_to_come(spark: SparkSession) -> None:
+    none = spark.createDataFrame([], ITEMS.schema)
+    events = events_of(spark, [Event("u", 0, "a"), Event("u", DAY, "b"), Event("u", 2 * DAY, "c")])
+    rows = [("a", EVER, "x"), ("a", date(2017, 3, 12), "y"), ("a", LAST, "z"), ("b", LAST, "w"), ("nobody", EVER, "x")]
+    catalogue = dated(spark, *rows)
+    by_day = none
+    for day in (FIRST, LAST):
+        by_day = merged(by_day, changed_items(events.where(F.col("ingest_date") <= F.lit(day)), catalogue, by_day, day))
+        if day == FIRST:
+            assert shown(by_day) == [("a", 1, EVER, "x")]
+    once = merged(none, changed_items(events, catalogue, none, LAST))
+    assert shown(by_day) == shown(once) == [
+        ("a", 1, EVER, "x"), ("a", 1, date(2017, 3, 12), "y"), ("a", 1, LAST, "z"),
+        ("b", 2, EVER, None), ("b", 2, LAST, "w"), ("c", 3, EVER, None),
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_what_stood_there_before_the_catalogue_was_dated_or_mended_is_told_by_it(spark: SparkSession) -> None:
+    none, middle = spark.createDataFrame([], ITEMS.schema), date(2017, 3, 12)
+    events = events_of(spark, [Event("u", 0, "a"), Event("u", 0, "b")])
+    items = merged(none, changed_items(events, catalogue(spark, a="x", b="x"), none, FIRST))
+    items = merged(items, changed_items(events, catalogue(spark, a="y", b="x"), items, LAST))
+    # b is not in the new catalogue, and keeps what it has; of a the row of LAST says what holds since the day before.
+    told = dated(spark, ("a", middle, "z"), ("a", date(2017, 3, 20), "later"))
+    items = merged(items, changed_items(events, told, items, LAST))
+    assert shown(items) == [("a", 1, EVER, None), ("a", 1, middle, "z"), ("a", 1, LAST, "z"), ("b", 2, EVER, "x")]
+
+
+def test_days_of_a_catalogue_are_the_shops_and_what_is_no_day_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("id,since,maker\n1,2024-01-05T03:00:00Z,x\n1,,w\n1,1969-01-01,v\n2,2024-01-06T12:00:00Z,y\n")
+    columns = {"item_id": "id", "brand": "maker", "valid_from": "cast(since as timestamp)"}
+    source = Items(path=str(path), format="csv", schema="", options={"header": "true"}, columns=columns)
+    rows = {(row.item_id, row.valid_from): row.brand for row in
+            read_catalogue(spark, source, "America/New_York").collect()}  # fmt: skip
+    assert rows == {("1", EVER): "v", ("1", date(2024, 1, 4)): "x", ("2", date(2024, 1, 6)): "y"}
+    path.write_text("id,since,maker\n1,soon,x\n")
+    text = source.model_copy(update={"columns": columns | {"valid_from": "since"}})
+    with pytest.raises(InputError, match="'soon', expected a day"):
+        read_catalogue(spark, text, "UTC")

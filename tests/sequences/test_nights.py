@@ -77,7 +77,7 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     rows, zone, nothing = events_of(spark, events), settings.source.time_zone, spark.createDataFrame
     none = nothing([], SESSIONS.schema)
     sessions = rebuild_sessions(rows, none, EVERYTHING, settings.sessions, zone).rows.localCheckpoint()
-    no_catalogue = read_catalogue(spark, settings.items)
+    no_catalogue = read_catalogue(spark, settings.items, zone)
     items = changed_items(rows, no_catalogue, nothing([], ITEMS.schema), DAYS[-1]).localCheckpoint()
     through = compacted_through(last_day_of(sessions, zone) or DAYS[0], settings.sequences.daily_days)
     sequences = rebuild_sequences(sessions, nothing([], SEQUENCES.schema), items, EVERYTHING, through, settings)

@@ -19,6 +19,7 @@ SCHEMA = pa.schema(
         ("event_time", pa.timestamp("us", "UTC")),
         ("item_id", pa.string()),
         ("event_type", pa.string()),
+        ("event_date", pa.date32()),
         ("price", pa.decimal128(18, 4)),
         ("quantity", pa.decimal128(18, 3)),
     ]
@@ -74,6 +75,55 @@ def test_a_session_says_when_it_started_when_it_ended_and_what_happened() -> Non
     assert (session["start_time"], session["end_time"]) == (START, START + timedelta(minutes=5))
     assert (session["event_count"], session["event_types"]) == (2, ["view", "view"])
     assert (session["prices"], session["quantities"]) == ([None, None], [Decimal(1), Decimal(1)])
+
+
+def cut_of_types(
+    events: Sequence[tuple[str, str | None, int]], size: int = 100, *collapsed: str
+) -> list[dict[str, Any]]:
+    """Sessions of one user's events of (type, item, minutes after START)."""
+    rows = [
+        {"user_id": "u", "event_time": START + timedelta(minutes=minutes), "item_id": item, "event_type": kind,
+         "event_date": (START + timedelta(minutes=minutes)).date(), "price": Decimal(minutes)}
+        for kind, item, minutes in events
+    ]  # fmt: skip
+    found = pa.Table.from_pylist(rows, SCHEMA).to_batches(max_chunksize=size)
+    return [
+        row for part in cut_sessions(iter(found), 30 * MINUTE, 24 * 60 * MINUTE, collapsed) for row in part.to_pylist()
+    ]
+
+
+REPEATED = [
+    ("view", "a", 0), ("view", "a", 1), ("view", "a", 9), ("view", "b", 10), ("view", "a", 11), ("cart", "a", 12),
+    ("cart", "a", 13), ("search", None, 14), ("search", None, 15), ("view", "b", 20), ("view", "b", 21),
+    ("view", "b", 60), ("view", "b", 61),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 3, 100])
+def test_repetitions_of_a_view_become_the_first_of_them_with_their_count(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cutting, "BLOCK_EVENTS", size)
+    first, second = cut_of_types(REPEATED, size, "view", "search")
+    assert first["item_ids"] == ["a", "b", "a", "a", "a", None, None, "b"]
+    assert first["counts"] == [3, 1, 1, 1, 1, 1, 1, 2]
+    assert first["event_count"] == len(first["event_types"]) == len(first["prices"]) == 8
+    assert (first["event_times"][0], first["prices"][0]) == (START, Decimal(0))
+    # The session goes on to the last repetition, so that what follows within the gap stays in.
+    assert first["end_time"] == START + timedelta(minutes=21)
+    assert (second["start_time"], second["counts"]) == (START + timedelta(minutes=60), [2])
+
+
+def test_each_day_keeps_its_first_event_of_a_run_over_midnight() -> None:
+    midnight = 14 * 60
+    (session,) = cut_of_types([("view", "a", midnight + n) for n in (-2, -1, 1, 2)], 100, "view")
+    assert session["event_times"] == [START + timedelta(minutes=midnight + n) for n in (-2, 1)]
+    assert session["counts"] == [2, 2]
+
+
+def test_without_types_nothing_collapses_and_every_count_is_one() -> None:
+    first, second = cut_of_types(REPEATED)
+    assert (first["counts"], second["counts"]) == ([1] * 11, [1, 1])
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7])

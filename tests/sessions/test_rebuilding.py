@@ -9,7 +9,7 @@ from nextaisle.contract.tables import SESSIONS
 from nextaisle.sessions import rebuild_sessions
 from tests.sequences.events import MIDNIGHT, ZONE, Event, events_of
 
-RULES = Sessions(gap_minutes=30, max_hours=24)
+RULES = Sessions(gap_minutes=30, max_hours=24, collapse_types=())
 DAY = 24 * 60
 
 

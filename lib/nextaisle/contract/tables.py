@@ -99,6 +99,19 @@ EVENTS: Final = Table(
     partition=("event_date",),
 )
 
+IDENTITIES: Final = Table(
+    "identities",
+    "Ids that are one user ([identities] of the configuration), as the table sessions was made with: from linked_date "
+    "on what events have under id belongs to user_id; of several links of an id the latest through the day of the "
+    "event holds. Restricted: holds raw ids.",
+    (
+        _column("id", "string", "What events have as user_id: a cookie, a login, an id of another platform"),
+        _column("linked_date", "date", "Day, of the shop, from which the link holds; 1970-01-01 is always"),
+        _column("user_id", "string", "Whose id it is"),
+    ),
+    key=("id", "linked_date"),
+)
+
 _EVENT: Final = "struct<" + ",".join(f"{column.name}:{column.type}" for column in EVENTS.columns) + ">"
 
 REJECTED_EVENTS: Final = Table(
@@ -133,16 +146,22 @@ SESSIONS: Final = Table(
     (
         _column("session_id", "string", "Hash of user, source session and start; a late event may change it"),
         _column("session_date", "date", "Day on which it started, in the shop's time zone"),
-        _column("user_id", "string", "Whose visit"),
+        _column("user_id", "string", "Whose visit: the user that the events' id is linked to, see identities"),
         _column("source_session_id", "string?", "The log's own session or basket, if it has one"),
         _column("start_time", "timestamp", "Instant of the first event, UTC"),
         _column("end_time", "timestamp", "Instant of the last event, UTC"),
-        _column("event_count", "int", "Length of each array"),
+        _column("event_count", "int", "Length of each array; events that came in a row may be one, see counts"),
         _column("item_ids", "array<string>", "Items acted on; null within for a search"),
         _column("event_types", "array<string>", "Kinds of action"),
         _column("event_times", "array<timestamp>", "Instants, UTC"),
         _column("prices", f"array<{_MONEY}>", "Prices of one piece; null within where unknown"),
         _column("quantities", "array<decimal(18,3)>", "Pieces; null within where unknown"),
+        _column(
+            "counts",
+            "array<int>?",
+            "How often in a row the event came, by sessions.collapse_types; else 1. Null in "
+            "rows of an earlier release: 1 each",
+        ),
     ),
     key=("session_id",),
     partition=("session_date",),
@@ -171,7 +190,8 @@ SEQUENCES: Final = Table(
 
 ITEMS: Final = Table(
     "items",
-    "The vocabulary: one row per item and state of its attributes. An index never changes.",
+    "The vocabulary: one row per item and state of its attributes. An index never changes. Of a day, the row with the "
+    "latest valid_from through it holds; every item has one since 1970-01-01, of nulls where nothing is known.",
     (
         _column("item_id", "string", "The shop's id"),
         _column("item_index", "int", "The model's integer: 1, 2, ... without gaps; 0 is padding"),
@@ -187,6 +207,20 @@ ITEMS: Final = Table(
         _column("last_seen_date", "date", "Day of its latest event"),
     ),
     key=("item_id", "valid_from"),
+)
+
+USERS: Final = Table(
+    "users",
+    "Who exists, where the shop says it ([users] of the configuration): one row per user and state of what is known of "
+    "them. Of a day, the row with the latest valid_from through it holds. Restricted: holds raw ids.",
+    (
+        _column("user_id", "string", "The shop's id"),
+        _column("valid_from", "date", "Day from which the rest holds; every user has a row since 1970-01-01"),
+        _column("region", "string?", "Where the user lives"),
+        _column("age_band", "string?", "Age, in the shop's groups"),
+        _column("segment", "string?", "The shop's own group of users"),
+    ),
+    key=("user_id", "valid_from"),
 )
 
 EXAMPLES: Final = Table(
@@ -419,9 +453,11 @@ TABLES: Final = {
         SOURCE_FILES,
         EVENTS,
         REJECTED_EVENTS,
+        IDENTITIES,
         SESSIONS,
         SEQUENCES,
         ITEMS,
+        USERS,
         EXAMPLES,
         RECOMMENDATIONS,
         EVALUATIONS,

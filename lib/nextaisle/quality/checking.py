@@ -1,6 +1,7 @@
 """A run of check_tables: tables in; rows of data_profiles and data_quality, a run in MLflow and the gate out."""
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
@@ -12,7 +13,17 @@ from pyspark.sql import functions as F
 from nextaisle.changes import last_day_of
 from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.errors import ConfigurationError
-from nextaisle.contract.tables import DATA_PROFILES, DATA_QUALITY, SEQUENCES, SESSIONS, TABLES, Table
+from nextaisle.contract.identities import with_linked_users
+from nextaisle.contract.tables import (
+    DATA_PROFILES,
+    DATA_QUALITY,
+    EVENTS,
+    IDENTITIES,
+    SEQUENCES,
+    SESSIONS,
+    TABLES,
+    Table,
+)
 from nextaisle.job import Night, Result
 from nextaisle.quality.days import days_to_check
 from nextaisle.quality.drift import GAP_DAYS, drift_outcomes, read_history
@@ -21,7 +32,7 @@ from nextaisle.quality.measuring import Measured, measure
 from nextaisle.quality.outcomes import Outcome, counts, data_quality_rows, refuse_failures
 from nextaisle.quality.profiles import PROFILES, Profile, profile_rows, profiles_of
 from nextaisle.quality.report import log_report
-from nextaisle.quality.suites import DAYS_SPANNED, HISTORIES, SUITES
+from nextaisle.quality.suites import DAYS_SPANNED, HISTORIES, LINKED_EVENTS, SUITES
 from nextaisle.store import Store
 from nextaisle.tracking import Tracker
 
@@ -68,6 +79,7 @@ def _values(night: Night, first: date, last: date) -> dict[str, Any]:
         "keeps_types": settings.events.unknown_types == "keep",
         "compacted_through": compacted_through(last_known, settings.sequences.daily_days),
         "max_hours": settings.sessions.max_hours,
+        "collapse_types": json.dumps(settings.sessions.collapse_types),
         "max_events": settings.sequences.max_events,
     }
 
@@ -83,14 +95,20 @@ def _frames(
     frames = {}
     for table in TABLES.values():
         if table.name in wanted and store.exists(table):
-            rows = store.read(table)
-            if table.partition:
-                since = F.lit(first - timedelta(days=DAYS_SPANNED))
-                rows = rows.where(F.col(table.partition[0]).between(since, F.lit(last)))
-            frames[table.name] = rows
+            frames[table.name] = _within(store.read(table), table, first, last)
+    if LINKED_EVENTS in wanted and store.exists(EVENTS):
+        events = _within(store.read(EVENTS), EVENTS, first, last)
+        has_links = store.exists(IDENTITIES)
+        frames[LINKED_EVENTS] = with_linked_users(events, store.read(IDENTITIES)) if has_links else events
     if HISTORIES in wanted and store.exists(SEQUENCES):
         frames[HISTORIES] = store.read(SEQUENCES).where(F.col("as_of_date") <= F.lit(last))
     return frames
+
+
+def _within(rows: DataFrame, table: Table, first: date, last: date) -> DataFrame:
+    if not table.partition:
+        return rows
+    return rows.where(F.col(table.partition[0]).between(F.lit(first - timedelta(days=DAYS_SPANNED)), F.lit(last)))
 
 
 def _replace(store: Store, table: Table, rows: DataFrame, first: date, last: date, checked: Sequence[Table]) -> None:

@@ -10,11 +10,11 @@ from typing import Final
 
 from pyspark.sql import functions as F
 
-from nextaisle.contract.tables import COMPLETE_DAYS, EVENTS, ITEMS, RECOMMENDATIONS, SEQUENCES, SESSIONS, Table
+from nextaisle.contract.tables import COMPLETE_DAYS, EVENTS, ITEMS, RECOMMENDATIONS, SEQUENCES, SESSIONS, USERS, Table
 from nextaisle.store import Store
 
 # What a consumer of a day reads.
-_CONTENTS: Final = (EVENTS, SESSIONS, SEQUENCES, ITEMS, RECOMMENDATIONS)
+_CONTENTS: Final = (EVENTS, SESSIONS, SEQUENCES, ITEMS, USERS, RECOMMENDATIONS)
 Markers = dict[date, tuple[datetime, dict[str, int]]]
 
 

@@ -52,10 +52,12 @@ PROFILES: Final = (
         "category",
         """
         select day, category as bin, sum(event_count) as row_count
-        from (select event_date as day, item_id, count(*) as event_count from {events} group by all)
-        left join (select item_id, max_by(category, valid_from) as category from {items} group by item_id)
-          using (item_id)
-        group by all
+        from (
+          select day, item_id, event_count, max_by(category, valid_from) filter (where valid_from <= day) as category
+          from (select event_date as day, item_id, count(*) as event_count from {events} group by all)
+          left join (select item_id, valid_from, category from {items}) using (item_id)
+          group by all
+        ) group by all
         """,
         units="events_per_user",
     ),
@@ -64,7 +66,7 @@ PROFILES: Final = (
         "events_per_user",
         f"""
         select day, {_power_of_two("event_count")} as bin, count(*) as row_count
-        from (select event_date as day, user_id, count(*) as event_count from {{events}} group by all)
+        from (select event_date as day, user_id, count(*) as event_count from {{linked_events}} group by all)
         group by all
         """,
         units="events_per_user",

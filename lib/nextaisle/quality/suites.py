@@ -7,12 +7,14 @@ from nextaisle.contract.tables import (
     EVALUATIONS,
     EVENTS,
     EXAMPLES,
+    IDENTITIES,
     ITEMS,
     RECOMMENDATIONS,
     REJECTED_EVENTS,
     SEQUENCES,
     SESSIONS,
     SOURCE_FILES,
+    USERS,
 )
 from nextaisle.contract.tokens import EVENT_TYPES, EVENT_TYPES_WITHOUT_ITEM
 from nextaisle.quality.expectations import WARNING, Expectation, Suite, not_null, unique
@@ -22,6 +24,8 @@ DAYS_SPANNED: Final = 2
 
 # Under this name a suite sees the sequences of all days.
 HISTORIES: Final = "histories"
+# Under this name it sees events under the users that their ids are linked to, as sessions have them.
+LINKED_EVENTS: Final = "linked_events"
 # A table without days is checked as it is, under the last day that is checked.
 _AS_IT_IS: Final = "cast(:last as date)"
 
@@ -42,6 +46,7 @@ _NO_NULLS: Final = "not exists(event_types, type -> type is null)"
 _KNOWN_TYPES: Final = (
     f"{_NO_NULLS} and (:keeps_types or size(array_except(event_types, array({_listed(EVENT_TYPES)}))) = 0)"
 )
+_LAST_TIME: Final = "get(event_times, size(event_times) - 1)"
 _ASCENDING: Final = "sort_array(event_times) = event_times"
 
 _SOURCE_FILES = Suite(
@@ -94,9 +99,16 @@ _EVENTS = Suite(
 )
 
 
+# Collapsed events are told by their counts alone: of a run the first is left.
+_IS_WHOLE: Final = "not array_contains(from_json(:collapse_types, 'array<string>'), event_types)"
+# Rows of an earlier release have no counts.
+_COUNTS: Final = "coalesce(counts, transform(event_times, time -> 1))"
+
+
 def _checksum(name: str) -> str:
     """Equal for the same events in any order. 40 bits of each hash, so that the sum of millions stays an integer."""
-    return f"sum(shiftright(xxhash64(event_times, item_ids, event_types, prices, quantities), 24)) as {name}"
+    event = "xxhash64(event_times, item_ids, event_types, prices, quantities)"
+    return f"sum(shiftright({event}, 24)) filter (where {_IS_WHOLE}) as {name}"
 
 
 # What a user did on a day, as events, sessions and sequences have it.
@@ -107,14 +119,14 @@ _USER_DAYS = Suite(
       select day, user_id, count(*) as event_count, count(item_ids) as item_count, {_checksum("event_checksum")}
       from (
         select event_date as day, user_id, event_time as event_times, item_id as item_ids, event_type as event_types,
-          price as prices, quantity as quantities from {{events}}
+          price as prices, quantity as quantities from {{linked_events}}
       ) group by day, user_id
     ), visited as (
-      select day, user_id, count(*) as visit_count, {_checksum("visit_checksum")}
+      select day, user_id, sum(counts) as visit_count, {_checksum("visit_checksum")}
       from (
         select user_id, {_local_day("event.event_times")} as day, event.*
-        from {{sessions}}
-        lateral view explode(arrays_zip(event_times, item_ids, event_types, prices, quantities)) as event
+        from (select * except (counts), {_COUNTS} as counts from {{sessions}})
+        lateral view explode(arrays_zip(event_times, item_ids, event_types, prices, quantities, counts)) as event
       ) group by day, user_id
     ), remembered as (
       select as_of_date as day, user_id, count(*) as history_count from {{sequences}} group by as_of_date, user_id
@@ -136,6 +148,10 @@ _USER_DAYS = Suite(
     ),
 )
 
+_IDENTITIES = Suite(
+    IDENTITIES, f"select *, {_AS_IT_IS} as day from {{identities}}", IDENTITIES.key, (not_null(IDENTITIES),)
+)
+
 _SESSIONS = Suite(
     SESSIONS,
     "select *, session_date as day from {sessions}",
@@ -147,11 +163,15 @@ _SESSIONS = Suite(
             "equal_lengths",
             _same_lengths("event_count", "item_ids", "event_types", "event_times", "prices", "quantities"),
         ),
+        Expectation(
+            "accepted_range_counts", "counts is null or (size(counts) = event_count and array_min(counts) >= 1)"
+        ),
         Expectation("accepted_values_event_types", _KNOWN_TYPES),
         Expectation("ascending_event_times", _ASCENDING),
         Expectation(
             "ends_of_event_times",
-            "start_time = get(event_times, 0) and end_time = get(event_times, size(event_times) - 1)",
+            f"start_time = get(event_times, 0) and (end_time = {_LAST_TIME} or (end_time > {_LAST_TIME} and "
+            "get(counts, size(counts) - 1) > 1))",
         ),
         Expectation("day_of_start_time", f"{_local_day('start_time')} = session_date"),
         Expectation(
@@ -236,6 +256,8 @@ _LAST_INDEX = Suite(
     ("last_index", "index_count"),
     (Expectation("no_gaps_item_index", "last_index = index_count"),),
 )
+
+_USERS = Suite(USERS, f"select *, {_AS_IT_IS} as day from {{users}}", USERS.key, (not_null(USERS),))
 
 _EXAMPLES = Suite(
     EXAMPLES,
@@ -325,6 +347,8 @@ SUITES: Final = (
     _EVENTS,
     unique(EVENTS),
     _USER_DAYS,
+    _IDENTITIES,
+    unique(IDENTITIES, day=_AS_IT_IS),
     _SESSIONS,
     unique(SESSIONS),
     _SESSIONS_IN_ORDER,
@@ -336,6 +360,8 @@ SUITES: Final = (
     _ITEM_OF_INDEX,
     _INDEX_OF_ITEM,
     _LAST_INDEX,
+    _USERS,
+    unique(USERS, day=_AS_IT_IS),
     _EXAMPLES,
     unique(EXAMPLES),
     _RECOMMENDATIONS,

@@ -1,9 +1,13 @@
-"""Sessions to sequences, items (the vocabulary) and examples."""
+"""Sessions to sequences, items (the vocabulary) and examples; and what is known of items and users as of days."""
 
 from nextaisle.sequences.catalogue import catalogue_state, read_catalogue
 from nextaisle.sequences.compaction import compacted
 from nextaisle.sequences.examples import examples_of
 from nextaisle.sequences.items import changed_items
 from nextaisle.sequences.rebuilding import rebuild_sequences
+from nextaisle.sequences.users import changed_users, read_users, users_state
 
-__all__ = ["catalogue_state", "changed_items", "compacted", "examples_of", "read_catalogue", "rebuild_sequences"]
+__all__ = [
+    "catalogue_state", "changed_items", "changed_users", "compacted", "examples_of", "read_catalogue", "read_users",
+    "rebuild_sequences", "users_state",
+]  # fmt: skip

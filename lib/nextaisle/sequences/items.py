@@ -1,25 +1,23 @@
 """Events and the catalogue to rows of the table items, the vocabulary: it only grows, and an index never changes."""
 
 from datetime import date
-from typing import Final
 
-from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import ITEMS
 from nextaisle.contract.tokens import FIRST_ITEM_INDEX
 from nextaisle.sequences.catalogue import ATTRIBUTES
-
-# From when an item's first known attributes hold: always, as far as anybody can tell. Its first event would be another
-# day once a late event arrives, and the row another row.
-SINCE_EVER: Final = date(1970, 1, 1)
+from nextaisle.sequences.states import SINCE_EVER, VALID_FROM, changed_states
 
 
 def changed_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, through: date) -> DataFrame:
     """Rows to merge into `items`: of every item in `events`, with its days, and with its attributes where they changed.
 
     `events` may be those of the last days only. New items are numbered by the day they were first seen, then by id.
-    An item whose attributes differ from what held on `through` gets a row from that day on.
+    Every item has a row since ever, of what was known then, be it nothing. An item whose attributes differ from what
+    held on `through` gets a row from that day on; a catalogue with valid_from says the days itself, and what it says
+    of days after `through` waits for them.
     """
     seen = _seen(events)
     known = items.groupBy("item_id").agg(
@@ -31,7 +29,7 @@ def changed_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, thr
     days = days.withColumn("first_seen_date", F.least("first_seen_date", "known_first"))
     days = days.withColumn("last_seen_date", F.greatest("last_seen_date", "known_last"))
     indexed = _with_new_indices(days.drop("known_first", "known_last"), items)
-    return _first_rows(indexed, catalogue, items).unionByName(_later_rows(indexed, catalogue, items, through))
+    return _with_attributes(indexed, catalogue, items, through)
 
 
 def _seen(events: DataFrame) -> DataFrame:
@@ -55,21 +53,13 @@ def _with_new_indices(days: DataFrame, items: DataFrame) -> DataFrame:
     return numbered.withColumn("item_index", index).drop("place", "index_before")
 
 
-def _first_rows(indexed: DataFrame, catalogue: DataFrame, items: DataFrame) -> DataFrame:
-    """Rows that there are, with their days brought up to date, and a first row for each new item."""
-    old = items.select("item_id", "valid_from", *ATTRIBUTES)
-    kept = indexed.join(old, "item_id")
-    new = indexed.join(items.select("item_id"), "item_id", "left_anti")
-    first = new.join(catalogue, "item_id", "left").withColumn("valid_from", F.lit(SINCE_EVER))
-    return kept.select(*ITEMS.names).unionByName(first.select(*ITEMS.names))
-
-
-def _later_rows(indexed: DataFrame, catalogue: DataFrame, items: DataFrame, through: date) -> DataFrame:
-    held = F.max_by(F.struct(*ATTRIBUTES), "valid_from").alias("held")
-    current = items.where(F.col("valid_from") <= F.lit(through)).groupBy("item_id").agg(held)
-    changed = indexed.join(current, "item_id").join(catalogue, "item_id").where(~_equal())
-    return changed.withColumn("valid_from", F.lit(through)).select(*ITEMS.names)
-
-
-def _equal() -> Column:
-    return F.struct(*ATTRIBUTES).eqNullSafe(F.col("held"))
+def _with_attributes(indexed: DataFrame, catalogue: DataFrame, items: DataFrame, through: date) -> DataFrame:
+    """A row per item and day of its attributes: those that there are, what changed, and one since ever."""
+    stored = items.select("item_id", VALID_FROM, *ATTRIBUTES)
+    known = catalogue.join(indexed.select("item_id"), "item_id", "left_semi")
+    changed = changed_states(known, stored, "item_id", ATTRIBUTES, through)
+    days = ["item_id", VALID_FROM]
+    states = stored.join(changed.select(*days), days, "left_anti").unionByName(changed)
+    # Of an item that the catalogue does not know, only that it is.
+    since = F.coalesce(VALID_FROM, F.lit(SINCE_EVER))
+    return indexed.join(states, "item_id", "left").withColumn(VALID_FROM, since).select(*ITEMS.names)

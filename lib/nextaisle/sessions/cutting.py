@@ -3,7 +3,7 @@
 Memory is bounded by a block of events and the longest session, whatever a user has done.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import numpy as np
@@ -24,19 +24,22 @@ _LISTS: Final = {
 }
 
 
-def cut_sessions(batches: Iterable[pa.RecordBatch], gap: int, longest: int) -> Iterator[pa.RecordBatch]:
+def cut_sessions(
+    batches: Iterable[pa.RecordBatch], gap: int, longest: int, collapse_types: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
     """Sessions of events that come by user, each user's sorted by source_session_id, event_time and then event_id.
 
     `gap` and `longest` are microseconds. The last session of a block may go on in the next one: it is held back.
+    Repetitions of an event of `collapse_types` become one; for these events have their event_date too.
     """
     held: list[pa.Table] = []
     for block in _blocks(batches):
         events = pa.concat_tables([*held, block]).combine_chunks()
         starts = session_starts(_is_new_trail(events), _microseconds(events["event_time"]), gap, longest)
-        yield from _sessions(events, starts[:-1], int(starts[-1]))
+        yield from _sessions(events, starts[:-1], int(starts[-1]), collapse_types)
         held = [events.slice(starts[-1])]
     for events in held:
-        yield from _sessions(events, np.zeros(1, np.int64), len(events))
+        yield from _sessions(events, np.zeros(1, np.int64), len(events), collapse_types)
 
 
 def session_starts(
@@ -94,23 +97,53 @@ def _microseconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.asarray(times.cast(pa.int64()).to_numpy())
 
 
-def _sessions(events: pa.Table, starts: NDArray[np.int64], end: int) -> Iterator[pa.RecordBatch]:
-    """One row per session: session s holds the events starts[s] to starts[s + 1], the last one those to `end`."""
+def is_repetition(events: pa.Table, starts: NDArray[np.int64], collapse_types: Sequence[str]) -> NDArray[np.bool_]:
+    """Whether an event does again what the one before it in the session did: its type, of `collapse_types`, and item.
+
+    What has no item repeats nothing, and a day begins anew: it is told what happened on it. With "view" collapsed:
+
+    | event         | view a | view a | view b | view a | cart a | cart a | view a | view a | view a, after midnight |
+    |---------------|--------|--------|--------|--------|--------|--------|--------|--------|------------------------|
+    | is_repetition | -      | x      | -      | -      | -      | -      | -      | x      | -                      |
+    """
+    types = events["event_type"].combine_chunks()
+    is_same = pc.is_in(types, pa.array(collapse_types, pa.string()))[1:]
+    for name in ("event_type", "item_id", "event_date"):
+        column = events[name].combine_chunks()
+        is_same = pc.and_(is_same, pc.equal(column[1:], column[:-1]).fill_null(False))
+    repeats: NDArray[np.bool_] = np.concatenate([[False], is_same.to_numpy(zero_copy_only=False)])
+    repeats[starts] = False
+    return repeats
+
+
+def _sessions(
+    events: pa.Table, starts: NDArray[np.int64], end: int, collapse_types: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """One row per session: session s holds the events starts[s] to starts[s + 1], the last one those to `end`.
+
+    A repetition leaves the lists, not the session: that ends with it.
+    """
     if not len(starts):
         return
-    offsets = np.append(starts, end)
-    firsts, lasts = events.take(starts), events["event_time"].take(offsets[1:] - 1)
+    firsts, lasts = events.take(starts), events["event_time"].take(np.append(starts[1:], end) - 1)
+    kept = np.arange(end)
+    if collapse_types:
+        kept = np.flatnonzero(~is_repetition(events.slice(0, end), starts, collapse_types))
+        events = events.take(kept)
+    offsets = np.append(np.searchsorted(kept, starts), len(kept))
+    counts = np.diff(kept, append=end).astype(np.int32)
     arrays = [
         firsts["user_id"].combine_chunks(),
         firsts["source_session_id"].combine_chunks(),
         firsts["event_time"].combine_chunks(),
         lasts.combine_chunks(),
         pa.array(np.diff(offsets), pa.int32()),
-        *(_lists(events[name], offsets) for name in _LISTS.values()),
+        *(_lists(events[name].combine_chunks(), offsets) for name in _LISTS.values()),
+        _lists(pa.array(counts), offsets),
     ]
-    names = ["user_id", "source_session_id", "start_time", "end_time", "event_count", *_LISTS]
+    names = ["user_id", "source_session_id", "start_time", "end_time", "event_count", *_LISTS, "counts"]
     yield pa.RecordBatch.from_arrays(arrays, names)
 
 
-def _lists(column: pa.ChunkedArray, offsets: NDArray[np.int64]) -> pa.ListArray:
-    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), column.combine_chunks())
+def _lists(values: pa.Array, offsets: NDArray[np.int64]) -> pa.ListArray:
+    return pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values)

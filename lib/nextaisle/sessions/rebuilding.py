@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame
@@ -15,6 +16,7 @@ from nextaisle.contract.tables import SESSIONS
 from nextaisle.sessions.cutting import cut_sessions
 
 _TRAIL = ("user_id", "source_session_id")
+_EVENT = ("event_time", "event_id", "item_id", "event_type", "price", "quantity")
 # A session is at most 24 hours long and stays open for at most as long again: days are 23 to 25 hours.
 _DAYS_OPEN = timedelta(days=3)
 _SESSION_ID_LENGTH = 32
@@ -22,10 +24,14 @@ _SESSION_ID_LENGTH = 32
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """Rows of sessions, and the partitions whose whole contents they are."""
+    """Rows of sessions: the whole contents of the days from `first` on."""
 
     rows: DataFrame
-    where: str
+    first: date
+
+    @property
+    def where(self) -> str:
+        return f"session_date >= DATE'{self.first:%Y-%m-%d}'"
 
 
 def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules: Sessions, zone: str) -> Rebuilt:
@@ -35,7 +41,7 @@ def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules:
     before holds is passed on as it is.
     """
     if first == EVERYTHING:
-        return Rebuilt(sessions_of(events, rules, zone), "session_date IS NOT NULL")
+        return Rebuilt(sessions_of(events, rules, zone), EVERYTHING)
     open_trails = _open_trails(sessions, first, rules, zone)
     since = open_trails.agg(F.min("open_date").alias("day")).first()
     day = (since and since["day"]) or first
@@ -45,7 +51,24 @@ def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules:
     earlier = sessions.where(F.col("session_date").between(F.lit(day), F.lit(first - timedelta(days=1))))
     kept = _joined(earlier, open_trails, "start_time", "left_anti")
     rows = sessions_of(changed, rules, zone).unionByName(kept)
-    return Rebuilt(rows, f"session_date >= DATE'{day:%Y-%m-%d}'")
+    return Rebuilt(rows, day)
+
+
+def rebuild_in_part(
+    events: DataFrame, sessions: DataFrame, users: DataFrame, since: date, first: date, rules: Sessions, zone: str
+) -> Rebuilt:
+    """As `rebuild_sessions` from `first` on, but of `users` (user_id) from the earlier day `since` on."""
+    their_events, their_sessions = (rows.join(users, "user_id", "left_semi") for rows in (events, sessions))
+    other_events, other_sessions = (rows.join(users, "user_id", "left_anti") for rows in (events, sessions))
+    theirs = rebuild_sessions(their_events, their_sessions, since, rules, zone)
+    others = rebuild_sessions(other_events, other_sessions, first, rules, zone)
+    earliest = min(theirs.first, others.first)
+    parts = [theirs.rows, others.rows]
+    for rebuilt, stored in ((theirs, their_sessions), (others, other_sessions)):
+        day = F.col("session_date")
+        parts.append(stored.where((day >= F.lit(earliest)) & (day < F.lit(rebuilt.first))))
+    rows = reduce(DataFrame.unionByName, (part.select(*SESSIONS.names) for part in parts))
+    return Rebuilt(rows.sortWithinPartitions("session_date", "user_id", "start_time"), earliest)
 
 
 def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> DataFrame:
@@ -60,15 +83,26 @@ def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> DataFrame:
     gap, longest = rules.gap_minutes * 60_000_000, rules.max_hours * 3_600_000_000
 
     def cut(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return cut_sessions(batches, gap, longest)
+        return cut_sessions(batches, gap, longest, rules.collapse_types)
 
     # Numbers sort in four fifths of the time of names; the names behind them part users of one hash.
     user_hash = F.xxhash64("user_id").alias("user_hash")
-    narrow = events.select(user_hash, *_TRAIL, "event_time", "event_id", "item_id", "event_type", "price", "quantity")
+    day = ("event_date",) if rules.collapse_types else ()
+    narrow = events.select(user_hash, *_TRAIL, *_EVENT, *day)
     by_user = narrow.repartition("user_hash").sortWithinPartitions("user_hash", *_TRAIL, "event_time", "event_id")
     cut_rows = by_user.drop("user_hash", "event_id").mapInArrow(cut, _kernel_schema())
     named = cut_rows.withColumns({"session_id": _session_id(), "session_date": _day(F.col("start_time"), zone)})
     return named.select(*SESSIONS.names).sortWithinPartitions("session_date", "user_id", "start_time")
+
+
+def count_sessions(sessions: DataFrame, rules: Sessions) -> dict[str, int]:
+    """sessions, the events that they hold and, where repetitions collapse, how many of them were left out for it."""
+    counts = {"sessions": F.count("*"), "events": F.coalesce(F.sum("event_count"), F.lit(0))}
+    if rules.collapse_types:
+        ones = F.transform("event_times", lambda _: F.lit(1))
+        happened = F.aggregate(F.coalesce("counts", ones), F.lit(0), lambda total, count: total + count)
+        counts["collapsed"] = F.coalesce(F.sum(happened - F.col("event_count")), F.lit(0))
+    return sessions.agg(*(column.alias(name) for name, column in counts.items())).collect()[0].asDict()
 
 
 def _open_trails(sessions: DataFrame, first: date, rules: Sessions, zone: str) -> DataFrame:
