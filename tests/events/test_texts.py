@@ -48,6 +48,7 @@ def zstd(content: bytes) -> bytes:
     return bytes(pa.compress(content, "zstd", asbytes=True))
 
 
+@pytest.mark.slow
 def test_multi_line_json_is_read_whole_packed_or_not_and_what_is_broken_is_refused(
     spark: SparkSession, tmp_path: Path
 ) -> None:

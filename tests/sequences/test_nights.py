@@ -126,6 +126,7 @@ def test_nights_with_late_events_equal_one_whole_build_and_a_night_again_writes_
     assert versions(spark, mine) == before
 
 
+@pytest.mark.slow
 def test_months_that_are_over_are_compacted_once_and_a_day_in_them_is_built_with_all(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
