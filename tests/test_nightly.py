@@ -1,5 +1,6 @@
 """The whole path on synthetic shoppers: logs in, recommendations out, with two Horovod processes."""
 
+import json
 import re
 import subprocess
 import sys
@@ -45,7 +46,11 @@ def shop(home: Path) -> Settings:
         "synthetic.duplicate_share": 0.01, "examples.length": 20, "examples.stride": 20, "model.dimension": 16,
         "model.blocks": 1, "training.processes": 2, "training.max_epochs": 2, "training.negatives": 32,
         "training.batch_positions": 512, "evaluation.window_days": 2, "evaluation.target_event_types": '["view"]',
-        "scoring.k": K,
+        "scoring.k": K, "users.path": f"{home}/logs/users.json", "users.format": "json",
+        "users.schema": "user string, place string", "users.columns.user_id": "user", "users.columns.region": "place",
+        "identities.path": f"{home}/logs/links.json", "identities.format": "json",
+        "identities.schema": "id string, user string", "identities.columns.id": "id",
+        "identities.columns.user_id": "user",
     }  # fmt: skip
     return overlays.load([config.home() / "conf" / "synthetic.toml"], [f"{key}={value}" for key, value in sets.items()])
 
@@ -54,6 +59,19 @@ def shop(home: Path) -> Settings:
 def nights(spark: SparkSession, shop: Settings, home: Path) -> list[Outcome]:
     """The first night, and the same night again, in generated code as in production."""
     write_logs(spark, shop.synthetic, f"{home}/logs")
+    one, other = (
+        row["user_id"]
+        for row in spark.read.schema(shop.source.ddl)
+        .json(f"{home}/logs/log_date=*")
+        .where("user_id IS NOT NULL")
+        .select("user_id")
+        .distinct()
+        .orderBy("user_id")
+        .limit(2)
+        .collect()
+    )
+    (home / "logs" / "users.json").write_text(json.dumps({"user": one, "place": "north"}), encoding="utf-8")
+    (home / "logs" / "links.json").write_text(json.dumps({"id": other, "user": one}), encoding="utf-8")
     production = {"spark.sql.codegen.wholeStage": "true", "spark.sql.codegen.factoryMode": "FALLBACK"}
     tests = {key: str(spark.conf.get(key)) for key in production}
     try:

@@ -119,6 +119,7 @@ def _textbook_sessions(shop: Shop) -> DataFrame:
         "event_times": F.col("events.event_time"),
         "prices": F.col("events.price"),
         "quantities": F.col("events.quantity"),
+        "counts": F.transform("events", lambda _: F.lit(1)),
     }
     return grouped.withColumns(columns).select(*SESSIONS.names)
 

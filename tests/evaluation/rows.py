@@ -21,7 +21,7 @@ def sessions(spark: SparkSession, *visits: Visit, event_type: str = "purchase") 
         times = [start + timedelta(minutes=place) for place in range(len(items))]
         count, unknown = len(items), [None] * len(items)
         row = (f"s{number}", start.date(), user, None, times[0], times[-1], count)
-        rows.append((*row, list(items), [event_type] * count, times, unknown, unknown))
+        rows.append((*row, list(items), [event_type] * count, times, unknown, unknown, [1] * count))
     return spark.createDataFrame(rows, SESSIONS.schema)
 
 

@@ -70,7 +70,7 @@ def sessions(spark: SparkSession) -> MakeRows:
             moment, count = datetime(2024, 1, day, 23, 59, tzinfo=UTC), len(names)
             rows.append((
                 f"{user}{day}{names}", date(2024, 1, day), user, None, moment, moment, count, list(names),
-                [event_type] * count, [moment] * count, [None] * count, [None] * count,
+                [event_type] * count, [moment] * count, [None] * count, [None] * count, [1] * count,
             ))  # fmt: skip
         return spark.createDataFrame(rows, SESSIONS.schema)
 
