@@ -5,7 +5,7 @@ With a fault named in the environment, the kernel that cuts sessions fails in it
 
 import os
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ FAULT = "NEXTAISLE_TEST_FAULT"
 def run(night: Night) -> Result:
     """The data jobs of a night."""
     if FAULT in os.environ:
-        rebuilding.cut_sessions = _failing(*os.environ[FAULT].split())  # type: ignore[assignment]
+        rebuilding.cut_sessions = _failing(*os.environ[FAULT].split())  # type: ignore[attr-defined]
     for job in DAYS:
         outcome = execute(job, night.settings, night.spark, night.first, night.last)
         if outcome.exit_code:
@@ -32,10 +32,12 @@ def run(night: Night) -> Result:
 
 
 def _failing(way: str, times: str):  # type: ignore[no-untyped-def] # noqa: ANN202
-    def cut(batches: Iterable[pa.RecordBatch], gap: int, longest: int) -> Iterator[pa.RecordBatch]:
+    def cut(
+        batches: Iterable[pa.RecordBatch], gap: int, longest: int, types: Sequence[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
         context = TaskContext.get()
         assert context is not None
-        for number, sessions in enumerate(cutting.cut_sessions(batches, gap, longest)):
+        for number, sessions in enumerate(cutting.cut_sessions(batches, gap, longest, types)):
             yield sessions  # what a lost attempt has brought must not count
             if number == 0 and context.partitionId() == 0 and context.attemptNumber() < int(times):
                 _fail(way)
