@@ -100,6 +100,8 @@ def main(job: Job) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     for noisy in ("py4j", "alembic", "mlflow.store.db", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # Py4J tells the root logger, with a traceback, of each idle connection that it opens again.
+    logging.getLogger().addFilter(lambda record: record.msg != "Exception while sending command.")
     arguments = _parser(job).parse_args()
     if job.plan and arguments.plan:
         job = planning(job, job.plan)
