@@ -43,7 +43,7 @@ def create_session(name: str, master: str = "", sizes: Mapping[str, str] | None 
 def staged(rows: DataFrame, by: str = "") -> DataFrame:
     """The same rows, computed once up to their last shuffle, whose files are kept while this is referred to.
 
-    With `by`, the rows are shuffled by that column, which costs a tenth of a cache: a cache builds columns and takes
+    With `by`, the rows are shuffled by that column, which costs a fraction of a cache: a cache builds columns and takes
     them apart value by value. Unlike a checkpoint's, a part that is lost with its executor is computed again. And what
     goes on from here has a plan of its own: plans within plans grow too large to print.
     """
