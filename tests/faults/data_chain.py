@@ -5,7 +5,7 @@ With a fault named in the environment, the kernel that cuts sessions fails in it
 
 import os
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -31,7 +31,7 @@ def run(night: Night) -> Result:
     return Result()
 
 
-def _failing(way: str, times: str):  # type: ignore[no-untyped-def] # noqa: ANN202
+def _failing(way: str, times: str) -> Callable[..., Iterator[pa.RecordBatch]]:
     def cut(
         batches: Iterable[pa.RecordBatch], gap: int, longest: int, types: Sequence[str] = ()
     ) -> Iterator[pa.RecordBatch]:
