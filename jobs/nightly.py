@@ -1,4 +1,4 @@
-"""A whole night: fetch (demo only), clean, sessions, sequences, profiles, examples, train, evaluate, score, checks.
+"""A whole night: fetch, clean, sessions, sequences, profiles, examples, train, evaluate, score, with checks.
 
 Without --date: everything in the logs that no finished night has built, up to their last day, in one pass.
 """
@@ -13,6 +13,7 @@ from jobs.build_sessions import JOB as BUILD_SESSIONS
 from jobs.check_tables import CHECK_DATA, CHECK_LISTS
 from jobs.clean_events import JOB as CLEAN_EVENTS
 from jobs.evaluate_model import JOB as EVALUATE_MODEL
+from jobs.fetch_database_logs import JOB as FETCH_DATABASE_LOGS
 from jobs.fetch_demo_logs import JOB as FETCH_DEMO_LOGS
 from jobs.score_users import JOB as SCORE_USERS
 from jobs.train_model import JOB as TRAIN_MODEL
@@ -35,9 +36,7 @@ LAST_DAY = (TRAIN_MODEL, EVALUATE_MODEL, SCORE_USERS)
 
 
 def run(night: Night) -> Result:
-    outcomes = []
-    if night.settings.demo.is_source:
-        outcomes.append(_step(FETCH_DEMO_LOGS, night, night.first, night.last))
+    outcomes = [_step(job, night, night.first, night.last) for job in _fetching(night.settings)]
     days = days_of(night)
     outcomes += [_step(job, night, *days) for job in DAYS]
     last = days[1] or last_built_day(night.store.fresh())
@@ -57,8 +56,8 @@ def plan_night(night: Night) -> Result:
         unread = unread_days(night.spark, night.settings.source, store)
         calls = _calls(night)
     except InputError as error:
-        # The demo's logs come with its first night.
-        problem = "" if night.settings.demo.is_source else str(error)
+        # What is fetched comes with its first night.
+        problem = "" if _fetching(night.settings) else str(error)
         calls = [] if problem else _calls_of((night.first, night.last), night)
     states = table_states(night, (*DAYS, CHECK_DATA), (BUILD_EXAMPLES, *LAST_DAY), Logs.of(store, logged, unread))
     return show_status(states, complete_days(store), plan(night, calls), problem)
@@ -82,12 +81,19 @@ def days_of(night: Night) -> Days:
     return days_to_build(night.store, days_in_logs(night.spark, source), unread_days(night.spark, source, night.store))
 
 
+def _fetching(settings: Settings) -> list[Job]:
+    """What brings the logs, where no shop lays them down as files."""
+    if settings.demo.is_source:
+        return [FETCH_DEMO_LOGS]
+    return [FETCH_DATABASE_LOGS] if settings.database.url else []
+
+
 def _calls(night: Night) -> list[Call]:
     return _calls_of(days_of(night), night)
 
 
 def _calls_of(days: Days, night: Night) -> list[Call]:
-    fetch: list[Call] = [(FETCH_DEMO_LOGS, night.first, night.last)] if night.settings.demo.is_source else []
+    fetch: list[Call] = [(job, night.first, night.last) for job in _fetching(night.settings)]
     try:
         last = days[1] or last_built_day(night.store)
     except InputError:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, cast
 from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -20,6 +20,10 @@ Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Tree = dict[str, Any]
+# What a log must not show: the value of such a key, and what follows such words within a URI.
+_SECRET_KEY = re.compile(r"(?i)passw|secret|token|access.?key|account.?key|credential")
+_SECRETS_IN_TEXT = re.compile(r"(?i)(://[^/@:\s]*:)[^/@\s]+(?=@)|([?&;](?:password|pwd|secret|token)=)[^&;\s]+")
+_HIDDEN = "***"
 
 EVENT_COLUMNS = (
     "event_id", "user_id", "item_id", "event_type", "event_time", "session_id", "price", "quantity",
@@ -181,6 +185,27 @@ class Identities(Columns):
 class Demo(Section):
     is_source: bool
     users: NotNegative
+
+
+class Database(Section):
+    url: str
+    query: str
+    password_variable: str
+    options: dict[str, str]
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if not self.url:
+            return self
+        if not self.url.startswith("jdbc:"):
+            raise ValueError(f"url is {self.url!r}, expected one like jdbc:postgresql://host/shop")
+        if "{date}" not in self.query:
+            raise ValueError(
+                f"query is {self.query!r}, expected a SELECT of one day, with {{date}} where the day stands"
+            )
+        if "password" in self.options:
+            raise ValueError("options has a password; name the environment variable that holds it: password_variable")
+        return self
 
 
 class Events(Section):
@@ -429,6 +454,7 @@ class Settings(Section):
     users: Users
     identities: Identities
     demo: Demo
+    database: Database
     events: Events
     bots: Bots
     replay: Replay
@@ -467,8 +493,13 @@ class Settings(Section):
         return self
 
     def flat(self) -> dict[str, Any]:
-        """`{"sessions.gap_minutes": 30, ...}`: every leaf under its dotted name."""
-        return dict(leaves(self.model_dump(mode="json", by_alias=True)))
+        """`{"sessions.gap_minutes": 30, ...}`: every leaf under its dotted name, secrets hidden."""
+        return dict(leaves(self.shown()))
+
+    def shown(self) -> Tree:
+        """The whole tree, as it may be logged and kept: without passwords, be it in options or in URIs."""
+        shown = without_secrets(self.model_dump(mode="json", by_alias=True))
+        return cast(Tree, shown)
 
 
 def home() -> Path:
@@ -486,6 +517,17 @@ def leaves(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
     for key, value in tree.items():
         found += leaves(value, f"{prefix}{key}.") if isinstance(value, dict) else [(f"{prefix}{key}", value)]
     return found
+
+
+def without_secrets(value: object, key: str = "") -> object:
+    """A value of the configuration, or a tree of them, as it may be shown."""
+    if isinstance(value, dict):
+        return {name: without_secrets(each, name) for name, each in value.items()}
+    if not isinstance(value, str) or key == "password_variable":
+        return value
+    if value and _SECRET_KEY.search(key):
+        return _HIDDEN
+    return _SECRETS_IN_TEXT.sub(lambda found: f"{found[1] or found[2]}{_HIDDEN}", value)
 
 
 def _needs_each_other(name: str, word: str, is_needed: bool, other: str, is_given: bool) -> None:

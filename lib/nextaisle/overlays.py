@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nextaisle.config import Settings, Tree, home, leaves
+from nextaisle.config import Settings, Tree, home, leaves, without_secrets
 from nextaisle.contract.errors import ConfigurationError
 
 
@@ -91,7 +91,8 @@ def _explain(error: ValidationError, origin: dict[str, str], known: list[str]) -
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
             lines.append(f"{where}: unknown key {key}; the nearest known key is {near[0] if near else 'none'}")
         else:
-            lines.append(f"{where}: {key}: {problem['msg']}; found {problem['input']!r}")
+            shown = without_secrets(problem["input"], key)
+            lines.append(f"{where}: {key}: {problem['msg']}; found {shown!r}")
     return "\n".join(lines)
 
 

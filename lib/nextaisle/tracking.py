@@ -84,7 +84,7 @@ class Tracker:
                 self._client.log_batch(run_id, params=params[first : first + _PARAMS_PER_CALL])
 
         self._log(run_id, log_all)
-        self.log_json(run_id, settings.model_dump(mode="json", by_alias=True), "settings.json")
+        self.log_json(run_id, settings.shown(), "settings.json")
 
     def log_metrics(self, run_id: str, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Numbers named `<split>/<metric>_at_<k>`; an earlier value of the same name and step stays in the history."""
