@@ -42,6 +42,7 @@ JOB = Job(
     writes=(DATA_QUALITY, DATA_PROFILES),
     sections=("quality", "source", "events", "sessions", "sequences", "users"),
     inputs=listed,
+    adds_beside=True,
 )
 # A night's two halves: a bad day trains no model, and lists are looked at when they are there.
 CHECK_DATA = replace(JOB, run=check(DATA), reads=DATA, inputs=None)

@@ -73,6 +73,8 @@ class Job:
     plan: Callable[[Night], Result] | None = None
     # Whether a run leaves a row in job_runs; one that only looks does not.
     is_recorded: bool = True
+    # Whether runs of it, for other days or of another half of its tables, leave each other's rows as they are.
+    adds_beside: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ def _attempt(job: Job, night: Night, run_id: str, clock: float) -> tuple[Outcome
 
 def is_done(job: Job, night: Night) -> bool:
     """Whether nothing that the job depends on has changed since a run that succeeded, nor the tables that it left."""
-    return _earlier_run(_job_key(job, night), night) is not None
+    return _earlier_run(job, _job_key(job, night), night) is not None
 
 
 def rules_key(job: Job, settings: Settings) -> str:
@@ -223,20 +225,31 @@ def _hash(parts: dict[str, Any]) -> str:
 
 def _earlier_result(job: Job, key: str, night: Night) -> Result | None:
     """The result of an earlier run with this key; a job without tables judges by itself what there is to do."""
-    earlier = _earlier_run(key, night) if job.writes else None
+    earlier = _earlier_run(job, key, night) if job.writes else None
     return Result(dict(earlier["rows"]), earlier["tracking_run_id"] or "") if earlier else None
 
 
-def _earlier_run(key: str, night: Night) -> Row | None:
-    """The newest run with this key, if the tables it left are still the current ones."""
-    runs = night.store.fresh().read(JOB_RUNS).where((F.col("job_key") == key) & (F.col("outcome") == "done"))
-    earlier = runs.orderBy(F.desc("started_time"), "run_id").first()
-    if earlier is None:
-        return None
-    left = earlier["versions_written"]
-    if any(night.store.current_version(TABLES[name]) != version for name, version in left.items()):
-        return None
-    return earlier
+def _earlier_run(job: Job, key: str, night: Night) -> Row | None:
+    """The newest run with this key, if the tables it left are still the current ones.
+
+    Where runs add beside each other, they may also be those that one other run of the same rules has made of them.
+    """
+    runs = night.store.fresh().read(JOB_RUNS).where(F.col("outcome") == "done")
+    earlier = runs.where(F.col("job_key") == key).orderBy(F.desc("started_time"), "run_id").first()
+    if earlier is None or _left_the_current(earlier, night):
+        return earlier
+    if job.adds_beside:
+        alike = runs.where((F.col("job") == job.name) & (F.col("rules_key") == earlier["rules_key"]))
+        for run in alike.where(F.col("started_time") > F.lit(earlier["started_time"])).collect():
+            went_on = earlier["versions_written"].items() <= run["versions_read"].items()
+            if went_on and _left_the_current(run, night):
+                return earlier
+    return None
+
+
+def _left_the_current(run: Row, night: Night) -> bool:
+    left = run["versions_written"]
+    return all(night.store.current_version(TABLES[name]) == version for name, version in left.items())
 
 
 def _versions(job: Job, night: Night) -> dict[str, int]:

@@ -1,6 +1,7 @@
 """The jobs that build the tables, one after the other in one process: what the tests of this folder let go wrong.
 
-With a fault named in the environment, the kernel that cuts sessions fails in its first task as often as it says.
+With a fault named in the environment, the kernel that cuts sessions fails in its first task as often as it says,
+whatever Spark then does anew: the task alone, or, where a lost executor takes shuffled rows with it, the whole stage.
 """
 
 import os
@@ -16,7 +17,8 @@ from nextaisle.contract.errors import StepError
 from nextaisle.job import Job, Night, Result, execute, main
 from nextaisle.sessions import cutting, rebuilding
 
-# "raise 3": the first three attempts fail with an error; "kill 1": the first kills its executor.
+# "raise 3 /some/folder": three attempts fail with an error; "kill 1 /some/folder": one kills its executor; each
+# leaves a file there.
 FAULT = "NEXTAISLE_TEST_FAULT"
 
 
@@ -31,7 +33,7 @@ def run(night: Night) -> Result:
     return Result()
 
 
-def _failing(way: str, times: str) -> Callable[..., Iterator[pa.RecordBatch]]:
+def _failing(way: str, times: str, folder: str) -> Callable[..., Iterator[pa.RecordBatch]]:
     def cut(
         batches: Iterable[pa.RecordBatch], gap: int, longest: int, types: Sequence[str] = ()
     ) -> Iterator[pa.RecordBatch]:
@@ -39,7 +41,8 @@ def _failing(way: str, times: str) -> Callable[..., Iterator[pa.RecordBatch]]:
         assert context is not None
         for number, sessions in enumerate(cutting.cut_sessions(batches, gap, longest, types)):
             yield sessions  # what a lost attempt has brought must not count
-            if number == 0 and context.partitionId() == 0 and context.attemptNumber() < int(times):
+            if number == 0 and context.partitionId() == 0 and (made := len(list(Path(folder).iterdir()))) < int(times):
+                Path(folder, str(made)).touch()
                 _fail(way)
 
     return cut

@@ -92,9 +92,11 @@ def test_what_lost_attempts_brought_does_not_count(
     fault: str, master: str, shop: Shop, expected: dict[str, list[Any]], tmp_path: Path
 ) -> None:
     hurt = shop.copied(tmp_path / "tables")
-    process = start(CHAIN, hurt.words(), [f"spark.master={master}"], {FAULT: fault})
+    (faults := tmp_path / "faults").mkdir()
+    process = start(CHAIN, hurt.words(), [f"spark.master={master}"], {FAULT: f"{fault} {faults}"})
     output, _ = process.communicate(timeout=1200)
     assert process.returncode == 0, output[-2000:]
+    assert len(list(faults.iterdir())) == int(fault.split()[1])
     assert hurt.contents() == expected
 
 

@@ -258,6 +258,24 @@ def test_the_same_again_commits_nothing_and_makes_no_second_run_in_mlflow(
     assert versions(spark, good) == before
 
 
+@pytest.mark.slow
+def test_the_two_halves_of_a_night_are_unchanged_until_other_rules_wrote_over_them(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    settings = settings_in(tmp_path)
+    write_tables(spark, settings, good_tables())
+
+    def night(settings: Settings) -> list[str]:
+        halves = (check_tables.CHECK_DATA, check_tables.CHECK_LISTS)
+        return [execute(half, settings, spark, None, None).outcome for half in halves]
+
+    assert night(settings) == ["done", "done"]
+    assert night(settings) == ["unchanged", "unchanged"]
+    other = settings_in(tmp_path, "quality.severities={'events.unique_key'='off'}")
+    assert execute(check_tables.CHECK_DATA, other, spark, None, None).outcome == "done"
+    assert night(settings) == ["done", "done"]
+
+
 def versions(spark: SparkSession, settings: Settings) -> dict[str, int | None]:
     store = Store(spark, settings.store)
     return {name: store.current_version(table) for name, table in TABLES.items() if name != "job_runs"}
