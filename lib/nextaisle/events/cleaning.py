@@ -126,10 +126,9 @@ def _with_outcome(events: DataFrame, history: DataFrame) -> DataFrame:
 def with_verdicts(events: DataFrame, settings: Settings) -> DataFrame:
     """OUTCOME of what is accepted, and RULE, by the whole days of its users: first bots, then the cap.
 
-    `events` holds whole days of users. Bots come first, so that a bot's day is set apart whole, not cut. One pass finds
-    the days that are long enough for either; where there is none, as in most small nights, that is all.
+    `events` holds whole days of users, and no rule yet. Bots come first, so that a bot's day is set apart whole, not
+    cut. One pass finds the days that are long enough for either; where nobody is refused, `events` itself comes back.
     """
-    unmarked = events.withColumn(RULE, F.lit(None).cast("string"))
     least, most = least_events(settings.bots), settings.events.max_per_user_day
     accepted = events.where(F.col(OUTCOME) == ACCEPTED)
     busy = staged(
@@ -137,19 +136,19 @@ def with_verdicts(events: DataFrame, settings: Settings) -> DataFrame:
     )
     longest = busy.agg(F.count("*").alias("days"), F.max("count").alias("count")).collect()[0]
     if not longest["days"]:
-        return unmarked
-    judged = unmarked
+        return events
+    judged = events
     if least is not None:
         days = busy.select(*USER_DAY)
         days = F.broadcast(days) if longest["days"] <= _FEW else days
         found = staged(bot_days(accepted.join(days, list(USER_DAY), "left_semi"), settings.bots))
-        judged = unmarked if found.isEmpty() else _with_bots(events, found)
+        judged = events if found.isEmpty() else _with_bots(events, found)
     return _with_cap(judged, settings.events) if longest["count"] > most else judged
 
 
 def _with_bots(events: DataFrame, found: DataFrame) -> DataFrame:
     is_accepted = F.col(OUTCOME) == ACCEPTED
-    judged = events.join(F.broadcast(found), list(USER_DAY), "left")
+    judged = events.drop(RULE).join(F.broadcast(found), list(USER_DAY), "left")
     is_bot = is_accepted & F.col(RULE).isNotNull()
     return judged.withColumns(
         {OUTCOME: F.when(is_bot, F.lit(reasons.BOT)).otherwise(F.col(OUTCOME)), RULE: F.when(is_bot, F.col(RULE))}

@@ -136,15 +136,15 @@ def _leaving(batch: Batch) -> DataFrame:
 
 
 def _files(batch: Batch, files: DataFrame) -> DataFrame:
-    outcome = F.col(OUTCOME)
+    count, outcome = F.col("count"), F.col(OUTCOME)
     counts = (
-        batch.records.where(F.col(ORIGIN) == NEW)
+        batch.counted.where(F.col(ORIGIN) == NEW)
         .groupBy(F.col(PATH).alias("path"))
         .agg(
-            F.count("*").alias("record_count"),
-            F.count_if(outcome == ACCEPTED).alias("accepted_count"),
-            F.count_if(outcome.isin(*reasons.REASONS)).alias("rejected_count"),
-            F.count_if(outcome == DUPLICATE).alias("duplicate_count"),
+            F.sum(count).alias("record_count"),
+            F.sum(count * (outcome == ACCEPTED).cast("int")).alias("accepted_count"),
+            F.sum(count * outcome.isin(*reasons.REASONS).cast("int")).alias("rejected_count"),
+            F.sum(count * (outcome == DUPLICATE).cast("int")).alias("duplicate_count"),
         )
     )
     rows = files.join(counts, "path", "left")

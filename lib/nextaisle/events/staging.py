@@ -59,6 +59,8 @@ _UNREADABLE_FILE = (
 )  # fmt: skip
 _OTHER_HEADER = "CSV header does not conform to the schema"
 _RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, OUTCOME)
+# What a batch is counted by; the event_date is that of good records only, as others may name any day.
+COUNTED_BY = (PATH, ORIGIN, INGEST_DATE, OUTCOME, RULE, STORED_OUTCOME, STORED_RULE, "event_date")
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class Batch:
     """A night's records and all events that are stored of the days that they touch, each with its outcome."""
 
     records: DataFrame
+    counted: DataFrame  # how many of them there are, by file, day and outcome
     days: tuple[date, ...]  # of the logs, whose refused records change
     touched: tuple[date, ...]  # event_dates, whose events change
     replaces: Column  # which rows of rejected_events the records stand for
@@ -75,13 +78,9 @@ class Batch:
 
     @cached_property
     def _groups(self) -> list[Row]:
-        """Rows by all that is counted, in one pass: a few for each day."""
-        is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE)
-        by = (ORIGIN, INGEST_DATE, OUTCOME, RULE, STORED_OUTCOME, STORED_RULE)
-        groups = self.records.groupBy(*by, F.when(is_good, F.col("event_date")).alias("event_date"))
-        return groups.agg(
-            F.count("*").alias("count"), *(F.count_if(name).alias(name) for name in self.changes)
-        ).collect()
+        """`counted` without the files: a few rows for each day."""
+        groups = self.counted.groupBy(*(name for name in COUNTED_BY if name != PATH))
+        return groups.agg(*(F.sum(name).alias(name) for name in ("count", *self.changes))).collect()
 
     @property
     def _moved(self) -> list[Row]:
@@ -168,10 +167,10 @@ def staged_batch(
         fitted = _fitted(settings, _dated(mapped, listed, found))
         new = with_identity(staged(fitted, ORDER), history, settings.events, _has_ids(settings))
         new = with_policies(new, settings.source.policies)
-        touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), *stored_days(store, is_replaced))
-        records = _judged(store, settings, new, touched, ~is_replaced)
+        before = stored_days(store, is_replaced)
+        records, counted, touched = _judged(store, settings, new, before, ~is_replaced)
         flags = tuple(changes(settings.source.policies))
-        return Batch(records, days, touched, is_replaced, listed, changes=flags)
+        return Batch(records, counted, days, touched, is_replaced, listed, changes=flags)
 
 
 def replayed_batch(store: Store, settings: Settings, first: date | None, last: date | None) -> Batch:
@@ -189,10 +188,9 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
     of_days = stored.where(F.col(INGEST_DATE).isin(*days))
     new = with_identity(staged(fitted, ORDER), stored, settings.events, _has_ids(settings), of_days)
     new = with_policies(new, settings.source.policies, of_days)
-    touched = _days_of(new.where(F.col(OUTCOME) == ACCEPTED), apart)
-    records = _judged(store, settings, new, touched, F.lit(True))
-    flags = tuple(changes(settings.source.policies))
-    return Batch(records, days, touched, wanted & ~F.expr(IS_SET_APART), is_replay=True, changes=flags)
+    records, counted, touched = _judged(store, settings, new, [apart.select("event_date")], F.lit(True))
+    replaces, flags = wanted & ~F.expr(IS_SET_APART), tuple(changes(settings.source.policies))
+    return Batch(records, counted, days, touched, replaces, is_replay=True, changes=flags)
 
 
 def check_shares(batch: Batch, settings: Settings) -> None:
@@ -287,29 +285,45 @@ def _wanted(settings: Settings, first: date | None, last: date | None) -> Column
     return wanted
 
 
-def _days_of(*events: DataFrame) -> tuple[date, ...]:
-    dates = reduce(DataFrame.unionAll, [each.select("event_date") for each in events])
-    return tuple(sorted(row["event_date"] for row in dates.distinct().collect()))
+def _judged(
+    store: Store, settings: Settings, new: DataFrame, before: Sequence[DataFrame], stays: Column
+) -> tuple[DataFrame, DataFrame, tuple[date, ...]]:
+    """The records with their final outcomes, how many there are of each, and the days of events that they touch.
 
-
-def _judged(store: Store, settings: Settings, new: DataFrame, touched: Sequence[date], stays: Column) -> DataFrame:
-    """The new records and, for the days that they touch, what is stored and stays, with their final outcomes."""
-    nothing = F.lit(None).cast("string")
-    records = new.select(
-        *_RECORD_COLUMNS,
-        *changes(settings.source.policies),
-        F.lit(NEW).alias(ORIGIN),
-        nothing.alias(STORED_OUTCOME),
-        nothing.alias(STORED_RULE),
-    )
+    Among the records are, of the days that they touch, all that is stored and stays. `before` are the days (event_date)
+    of what does not.
+    """
+    nothing, flags = F.lit(None).cast("string"), changes(settings.source.policies)
+    of_the_tables = {ORIGIN: F.lit(NEW), STORED_OUTCOME: nothing, STORED_RULE: nothing, RULE: nothing}
+    records = new.select(*_RECORD_COLUMNS, *flags).withColumns(of_the_tables)
+    counted = _counted(records, flags)
+    touched = _days_of(counted.where(F.col(OUTCOME) == ACCEPTED), *before)
     if not touched:
-        return records.withColumn(RULE, nothing)
+        return records, counted, touched
     others = stored_events(store, F.expr(days_literal("event_date", touched)) & stays)
     # An event that arrived again, for an earlier day of the logs than the one that keeps it now, moves there.
     taken = new.where(TAKES_OVER).select(*EVENTS.key)
     others = others.join(taken, list(EVENTS.key), "left_anti")
     others = others.withColumns({OUTCOME: F.lit(ACCEPTED), ORIGIN: F.lit(STORED)})
-    return with_verdicts(records.unionByName(others, allowMissingColumns=True), settings)
+    unjudged = records.unionByName(others, allowMissingColumns=True)
+    judged = with_verdicts(unjudged, settings)
+    if judged is unjudged:
+        # The new ones are counted already.
+        stored = _counted(unjudged.where(F.col(ORIGIN) == STORED), flags)
+        return judged, counted.unionByName(stored), touched
+    return judged, _counted(judged, flags), touched
+
+
+def _counted(records: DataFrame, flags: Sequence[str]) -> DataFrame:
+    """COUNTED_BY, `count`, and how many of them each flag holds for; in one pass over the records."""
+    is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE)
+    groups = records.withColumn("event_date", F.when(is_good, F.col("event_date"))).groupBy(*COUNTED_BY)
+    return staged(groups.agg(F.count("*").alias("count"), *(F.count_if(name).alias(name) for name in flags)))
+
+
+def _days_of(*events: DataFrame) -> tuple[date, ...]:
+    dates = reduce(DataFrame.unionAll, [each.select("event_date") for each in events])
+    return tuple(sorted(row["event_date"] for row in dates.distinct().collect()))
 
 
 @contextmanager
