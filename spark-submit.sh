@@ -6,10 +6,13 @@ export NEXTAISLE_HOME
 
 usage() {
   echo "./spark-submit.sh JOB [--conf FILE]... [--date DAY | --from DAY --to DAY] [--set section.key=value]... [-- SPARK OPTIONS]"
-  echo "  --outcome FILE  also writes the outcome there (any Hadoop URI);  --dry-run  shows Spark's command line"
+  echo "  --outcome FILE  also writes the outcome there (any Hadoop URI);  --dry-run  only sets up, and shows Spark's command line"
   echo
   awk 'FNR == 1 { gsub(/"""/, ""); name = FILENAME; gsub(/.*\/|\.py$/, "", name); printf "  %-17s %s\n", name, $0 }' \
     "$NEXTAISLE_HOME"/jobs/*.py
+}
+usage_of_job() { # the job's own words, once there is an environment to read them with
+  PYTHONPATH=$NEXTAISLE_HOME/lib:$NEXTAISLE_HOME "$NEXTAISLE_HOME/.venv/bin/python" "$NEXTAISLE_HOME/jobs/$job.py" --help 2> /dev/null || usage
 }
 refuse() { printf 'spark-submit.sh: %s\n' "$1" >&2; exit 2; }
 absolute() { [[ $1 == *://* ]] && echo "$1" || realpath -ms "$1"; }
@@ -28,7 +31,7 @@ while [[ $# -gt 0 && $1 != -- ]]; do
     --outcome) outcome=$(absolute "$2"); shift ;;
     --outcome=*) outcome=$(absolute "${1#*=}") ;;
     --dry-run) is_dry_run=1 ;;
-    -h | --help) usage; exit ;;
+    -h | --help) usage_of_job; exit ;;
     *) words+=("$1") ;;
   esac
   shift

@@ -1,4 +1,4 @@
-"""Counts what users are like as of days on which that changed (user_profiles), and what leads to what (item_graph)"""
+"""Counts users' ways (user_profiles), prices of categories (category_prices), and what leads to what (item_graph)"""
 
 from pyspark.sql import functions as F
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from pyspark.sql import DataFrame
+
 from nextaisle.contract.tables import (
     DATA_PROFILES,
     DATA_QUALITY,
@@ -28,11 +30,15 @@ LISTS = (RECOMMENDATIONS, EVALUATIONS)
 
 
 def check(tables: tuple[Table, ...]) -> Callable[[Night], Result]:
-    return lambda night: check_tables(night, tables, read_listed_users(night.spark, night.settings.users))
+    return lambda night: check_tables(night, tables, listed_users(night))
+
+
+def listed_users(night: Night) -> DataFrame:
+    return read_listed_users(night.spark, night.settings.users, night.settings.source.time_zone)
 
 
 def listed(night: Night) -> str:
-    return fingerprint(read_listed_users(night.spark, night.settings.users))
+    return fingerprint(listed_users(night))
 
 
 JOB = Job(

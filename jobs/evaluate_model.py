@@ -3,22 +3,22 @@
 Reads sessions and items; writes evaluation_cases, evaluations, and MLflow.
 """
 
+from nextaisle.changes import last_day_known
 from nextaisle.contract.tables import EVALUATION_CASES, EVALUATIONS, ITEMS, SESSIONS
 from nextaisle.evaluation.night import evaluate_night, trained_run
 from nextaisle.evaluation.promotion import find_rival
 from nextaisle.job import Job, Night, Result, main
-from nextaisle.nights import last_built_day
 from nextaisle.tracking import Tracker
 
 
 def run(night: Night) -> Result:
-    rows, run_id = evaluate_night(night.settings, night.store, night.last or last_built_day(night.store))
+    rows, run_id = evaluate_night(night.settings, night.store, last_day_known(night))
     return Result(rows, run_id)
 
 
 def contestants(night: Night) -> str:
     """The run that is judged and the one it is judged against: beside the tables, all that the result depends on."""
-    run_id = trained_run(night.store, night.last or last_built_day(night.store.fresh()))
+    run_id = trained_run(night.store, last_day_known(night))
     return f"{run_id} {find_rival(Tracker(night.settings.tracking), run_id)}"
 
 

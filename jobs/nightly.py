@@ -17,11 +17,12 @@ from jobs.fetch_database_logs import JOB as FETCH_DATABASE_LOGS
 from jobs.fetch_demo_logs import JOB as FETCH_DEMO_LOGS
 from jobs.score_users import JOB as SCORE_USERS
 from jobs.train_model import JOB as TRAIN_MODEL
+from nextaisle.changes import newest_day
 from nextaisle.config import Settings
 from nextaisle.contract.errors import InputError, StepError
 from nextaisle.events import days_in_logs, unread_days
 from nextaisle.job import Job, Night, Outcome, Result, execute, main
-from nextaisle.nights import days_to_build, last_built_day
+from nextaisle.nights import days_to_build
 from nextaisle.quality.complete_days import complete_days, mark, withdraw, writes_contents
 from nextaisle.quality.plan import plan
 from nextaisle.quality.states import Logs, table_states
@@ -39,7 +40,7 @@ def run(night: Night) -> Result:
     outcomes = [_step(job, night, night.first, night.last) for job in _fetching(night.settings)]
     days = days_of(night)
     outcomes += [_step(job, night, *days) for job in DAYS]
-    last = days[1] or last_built_day(night.store.fresh())
+    last = days[1] or newest_day(night.store.fresh(), night.settings.source.time_zone)
     outcomes += [_step(job, night, *dates) for job, *dates in calls_of_last_day(night.settings, days, last)]
     mark(night.store.fresh(), days[0], last)
     show_summary(night.settings, night.store.fresh(), outcomes, last)
@@ -95,7 +96,7 @@ def _calls(night: Night) -> list[Call]:
 def _calls_of(days: Days, night: Night) -> list[Call]:
     fetch: list[Call] = [(job, night.first, night.last) for job in _fetching(night.settings)]
     try:
-        last = days[1] or last_built_day(night.store)
+        last = days[1] or newest_day(night.store, night.settings.source.time_zone)
     except InputError:
         last = None
     return [*fetch, *((job, *days) for job in DAYS), *calls_of_last_day(night.settings, days, last)]

@@ -3,9 +3,10 @@ from datetime import UTC, date, datetime
 import pytest
 from pyspark.sql import Row, SparkSession
 
+from nextaisle.changes import newest_day
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import JOB_RUNS
-from nextaisle.nights import days_to_build, last_built_day
+from nextaisle.nights import days_to_build
 from nextaisle.store import Store
 
 
@@ -41,6 +42,6 @@ def test_a_repeated_night_has_the_days_of_the_newest_finished_night(spark: Spark
     assert days_to_build(store.fresh(), [day(1), day(2)], []) == (day(1), day(2))
 
 
-def test_without_sequences_there_is_no_last_day(store: Store) -> None:
+def test_without_sessions_there_is_no_newest_day(store: Store) -> None:
     with pytest.raises(InputError, match="rejected_events"):
-        last_built_day(store)
+        newest_day(store, "UTC")

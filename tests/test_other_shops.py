@@ -18,6 +18,7 @@ from tests.shared_data import shared
 KINDS = {"clicks": "view", "carts": "cart", "orders": "purchase"}
 
 
+@pytest.mark.slow
 def test_ottos_nested_json_becomes_sequences(spark: SparkSession, tmp_path: Path) -> None:
     sample = shared("otto_sample.jsonl")
     settings = overlays.load(

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EVENTS, JOB_RUNS, SESSIONS, Table
 from nextaisle.job import Night
+from nextaisle.store import Store
 
 # Before any log, and after the calendar reform, before which Java and Python count days differently.
 EVERYTHING: Final = date(1600, 1, 1)
@@ -57,14 +58,26 @@ def is_as_left(night: Night, job: str, source: Table, target: Table) -> bool:
 
 
 def last_day_known(night: Night) -> date:
-    """The night's last day; where no day was asked for, that of the last event in table sessions.
+    """The night's last day: of examples, training, judgement and lists. Where none was asked for, `newest_day`.
 
     Raises:
-        InputError: there are no sessions to tell it from.
+        InputError: none was asked for, and there are no sessions to tell it from.
     """
-    day = night.last or last_day_of(night.store.read(SESSIONS), night.settings.source.time_zone)
+    return night.last or newest_day(night.store, night.settings.source.time_zone)
+
+
+def newest_day(store: Store, time_zone: str) -> date:
+    """The day of the last event in table sessions.
+
+    Raises:
+        InputError: there is none.
+    """
+    day = last_day_of(store.read(SESSIONS), time_zone)
     if day is None:
-        raise InputError("table sessions is empty: no event was accepted; run clean_events and build_sessions first")
+        raise InputError(
+            "table sessions is empty: run clean_events and build_sessions; where they have run, no event of the logs "
+            "was accepted, and rejected_events says why"
+        )
     return day
 
 

@@ -484,6 +484,16 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _late_events_change_daily_rows(self) -> Self:
+        if self.sequences.daily_days < self.events.max_late_days:
+            raise ValueError(
+                f"sequences.daily_days is {self.sequences.daily_days}, expected at least events.max_late_days, "
+                f"{self.events.max_late_days}: a late event would fall among rows that are compacted already, and each "
+                "night would build everything"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _span_holds_every_target(self) -> Self:
         if 0 < self.model.span < self.examples.stride:
             raise ValueError(

@@ -297,7 +297,12 @@ def _shown(first: date | None, last: date | None) -> str:
 
 def _parser(job: Job) -> argparse.ArgumentParser:
     description = sys.modules["__main__"].__doc__ or ""
-    parser = argparse.ArgumentParser(prog=f"./spark-submit.sh {job.name}", description=description)
+    parser = argparse.ArgumentParser(
+        prog=f"./spark-submit.sh {job.name}",
+        description=description,
+        epilog="Options of Spark's own come last, after --; ./spark-submit.sh --help lists all jobs.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--conf", action="append", default=[], metavar="FILE", help="an overlay over conf/base.toml")
     parser.add_argument("--date", metavar="DAY", help="the day of the logs, as 2017-12-31")
     parser.add_argument("--from", dest="first", metavar="DAY", help="the first of several days, built in one pass")
@@ -305,7 +310,7 @@ def _parser(job: Job) -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as sessions.gap_minutes=20")
     if job.plan:
         parser.add_argument("--plan", action="store_true", help="only say what it would do; writes nothing")
-    parser.add_argument("--outcome", default="", help=argparse.SUPPRESS)
+    parser.add_argument("--outcome", default="", metavar="FILE", help="also write the outcome there, as JSON")
     return parser
 
 

@@ -5,8 +5,7 @@ from datetime import date, timedelta
 
 from pyspark.sql import functions as F
 
-from nextaisle.contract.errors import InputError
-from nextaisle.contract.tables import JOB_RUNS, SEQUENCES
+from nextaisle.contract.tables import JOB_RUNS
 from nextaisle.store import Store
 
 
@@ -33,21 +32,8 @@ def days_to_build(store: Store, logged: Iterable[date], unread: Iterable[date]) 
     return nights[-1] if nights else (None, None)
 
 
-def last_built_day(store: Store) -> date:
-    """The latest day on which a user's history changed.
-
-    Raises:
-        InputError: nothing is built yet.
-    """
-    row = store.read(SEQUENCES).agg(F.max("as_of_date").alias("day")).first()
-    if row is None or row["day"] is None:
-        raise InputError("table sequences is empty: no event of the logs was accepted; see rejected_events")
-    day: date = row["day"]
-    return day
-
-
 def _finished_nights(store: Store) -> list[tuple[date, date]]:
-    runs = store.read(JOB_RUNS).where((F.col("job") == "nightly") & F.col("outcome").isin("done", "unchanged"))
+    runs = store.read(JOB_RUNS).where((F.col("job") == "nightly") & (F.col("outcome") == "done"))
     rows = runs.where(F.col("first_date").isNotNull()).orderBy("started_time", "run_id").collect()
     return [(row["first_date"], row["last_date"]) for row in rows]
 

@@ -1,7 +1,7 @@
 """The only module that reads or writes Delta.
 
-A Store pins: the first read of a table fixes its version, later reads see the same one, and what was read and
-written is kept in a ledger that ends up in job_runs. Nothing is committed that would leave the contents as they are.
+A Store pins: the first read of a table fixes its version, later reads see the same one, and a ledger of what
+was read ends up in job_runs. Nothing is committed that would leave the contents as they are.
 """
 
 import fcntl
@@ -48,10 +48,9 @@ class ActiveFile:
 
 @dataclass
 class Ledger:
-    """Delta versions of the tables that were read and written, and bytes written."""
+    """Delta versions of the tables that were read, and bytes written."""
 
     read: dict[str, int] = field(default_factory=dict)
-    written: dict[str, int] = field(default_factory=dict)
     bytes_written: int = 0
 
 
@@ -266,7 +265,7 @@ class Store:
         if commit is None:
             raise ConflictError(f"table {table.name} has no history after a commit; run the job again")
         metrics = commit["operationMetrics"] or {}
-        self.ledger.written[table.name] = version = int(commit["version"])
+        version = int(commit["version"])
         self.ledger.bytes_written += int(metrics.get("numOutputBytes", metrics.get("numTargetBytesAdded", 0)))
         log.info("committed version %s of %s", version, table.name)
         return version

@@ -1,4 +1,4 @@
-"""Every number, and the registered models. The only module that imports mlflow; does nothing off rank 0.
+"""Every number, and the registered models. The only module that imports mlflow; off rank 0 nothing is recorded.
 
 Training must survive a tracking server that is down. So what only records (start, log_..., finish, find, register)
 warns and goes on, and takes the empty run id that `start` then returned. What others build on (champion, promote,

@@ -1,5 +1,6 @@
-"""What exact top-K costs beside the bare matrix product, and beside NumPy: python tests/benchmarks/bench_topk.py.
+"""What exact top-K costs beside the bare matrix product, and beside NumPy
 
+Run it with: PYTHONPATH=lib:. .venv/bin/python tests/benchmarks/bench_topk.py
 Prints one line per way of doing it, in millions of scores per second and as a share of the bare product. All of them on
 one thread, in turns, by the best of several rounds of the process's own time, since machines are shared.
 """

@@ -35,7 +35,7 @@ class Shop:
         store.replace_days(SESSIONS, visits, date(2024, 1, 1), DAY)
         store.merge(ITEMS, items(spark, *ITEM_IDS))
 
-    def train(self, best_item: int, minute: int, vocabulary: str = "") -> str:
+    def train(self, best_item: int, minute: int, vocabulary: str = "", as_of: date = DAY) -> str:
         """What train_model leaves behind: a finished run with a model, and a row of job_runs."""
         known = vocabulary or vocabulary_hash(self.store.fresh().read(ITEMS), len(ITEM_IDS))
         spec = ModelSpec("lstm", 4, 1, 1, 0.0, 10, len(ITEM_IDS), vocabulary_hash=known)
@@ -44,7 +44,7 @@ class Shop:
         with torch.no_grad():
             model.item_bias[best_item] = 100.0
         save_model(model, self.folder / str(minute) / "evaluated")
-        run_id = self.tracker.start("lstm", {})
+        run_id = self.tracker.start("lstm", {"as_of_date": str(as_of)})
         self.tracker.log_folder(run_id, self.folder / str(minute), "model")
         self.tracker.register(run_id, "model")
         self.tracker.finish(run_id, "FINISHED")
@@ -112,6 +112,15 @@ def test_a_champion_that_cannot_be_judged_gives_way(shop: Shop, fault: str, monk
     assert shop.evaluate().outcome == "done"
     assert set(shop.values(new, "hr_at_5")) == BASELINES | {"candidate"}
     assert shop.champion() == new
+
+
+def test_an_old_days_model_neither_beats_nor_replaces_one_that_knows_later_days(shop: Shop) -> None:
+    later = shop.train(best_item=1, minute=1, as_of=date(2024, 2, 1))
+    shop.tracker.promote(shop.tracker.register(later, "model"))
+    old = shop.train(best_item=3, minute=2)
+    assert shop.evaluate().rows["promoted"] == 0
+    assert set(shop.values(old, "hr_at_5")) == BASELINES | {"candidate"}
+    assert shop.champion() == later
 
 
 def test_a_candidate_with_another_vocabulary_is_refused(shop: Shop) -> None:

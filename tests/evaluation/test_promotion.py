@@ -37,7 +37,7 @@ class Registry:
 def judged_night(registry: Registry, run_id: str, is_promoted: bool) -> str | None:
     rival = find_rival(registry, run_id)  # type: ignore[arg-type]
     note_rival(registry, run_id, rival)  # type: ignore[arg-type]
-    settle(registry, run_id, "model", rival, Verdict(is_promoted, ""))  # type: ignore[arg-type]
+    settle(registry, run_id, rival, Verdict(is_promoted, ""))  # type: ignore[arg-type]
     return rival
 
 

@@ -117,6 +117,7 @@ def test_a_repeated_day_changes_nothing_and_a_mended_one_replaces_what_it_brough
     assert rows(EVENTS, "item_id") == [("c",)]
 
 
+@pytest.mark.slow
 def test_days_one_by_one_in_any_order_hold_what_one_pass_holds(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     """Day 2 brings an event of day 1 again, and a late one."""
     again = record(item="a", id="1")
@@ -325,6 +326,7 @@ def test_nested_json_in_milliseconds_needs_an_overlay_alone(clean: Clean, rows: 
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {"view": 800, "cart": 52, "purchase": 10}
 
 
+@pytest.mark.slow
 def test_a_line_of_text_per_user_needs_an_overlay_alone(clean: Clean, rows: Rows) -> None:
     beauty = shared("beauty.txt")
     overlay = Path(__file__).parents[1] / "benchmarks" / "beauty.toml"

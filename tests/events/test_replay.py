@@ -80,9 +80,8 @@ LOGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name == "baskets" else pytest.mark.slow) for name in LOGS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LOGS)
 def test_replayed_records_become_what_the_mended_mapping_makes_of_their_files(
     name: str, spark: SparkSession, tmp_path: Path
 ) -> None:

@@ -52,7 +52,7 @@ BAD: list[tuple[str, str, list[dict[str, Any]], str]] = [
     ("rejected_events", "unique_key", [refused("f1", "t")] * 2, "path=f1, record_hash=t, ordinal=1"),
     ("events", "not_null", [event("n", "x", at(2, 1), event_type=None)], "event_date=2024-01-02, event_id=n"),
     ("events", "not_null_item_id", [event("i", "x", at(2, 1), None, event_type="view")], "event_id=i"),
-    ("events", "accepted_values_event_type", [event("k", "x", at(2, 1), event_type="stare")], "event_id=k"),
+    ("events", "accepted_values_event_type", [event("k", "x", at(2, 1), None, event_type="stare")], "event_id=k"),
     ("events", "day_of_event_time", [event("d", "x", at(3, 1), event_date=DAY_2)], "event_id=d"),
     ("events", "accepted_range_price", [event("p", "x", at(2, 1), price=Decimal(-1))], "event_id=p"),
     ("events", "accepted_range_rating", [event("r", "x", at(2, 1), rating=NAN)], "event_id=r"),
@@ -230,6 +230,8 @@ def test_good_rows_beside_bad_ones_are_not_named(samples: Samples) -> None:
     assert samples["events", "accepted_values_event_type"] == {
         "event_date=2024-01-02, event_id=k", "event_date=2024-01-02, event_id=n",
     }  # fmt: skip
+    # Nobody knows of a stare whether it is at an item.
+    assert samples["events", "not_null_item_id"] == {"event_date=2024-01-02, event_id=i"}
     assert samples["recommendations", "relationships_users"].isdisjoint({"user_id=u", "user_id=v", "user_id=listed"})
     assert "user_id=u" not in set().union(*(samples["events", f"reconciled_{n}"] for n in ("sessions", "sequences")))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs import score_users as job
 from nextaisle.config import Settings
@@ -11,7 +12,7 @@ from nextaisle.contract.errors import ConfigurationError, GateError, InputError
 from nextaisle.contract.tables import ITEMS, RECOMMENDATIONS, SEQUENCES, SESSIONS
 from nextaisle.job import execute
 from nextaisle.scoring.champion import load_champion
-from nextaisle.scoring.recommendations import score_users, scored_day
+from nextaisle.scoring.recommendations import score_users
 from nextaisle.store import Store
 
 MakeRows = Callable[..., DataFrame]
@@ -36,7 +37,7 @@ def test_everyone_gets_k_items_and_strangers_what_is_popular(
     spark: SparkSession, trained: Settings, sequences: MakeRows, sessions: MakeRows, items: DataFrame,
     tmp_path: Path,
 ) -> None:  # fmt: skip
-    spark.createDataFrame([("known",), ("stranger",), ("stranger",), (None,)], "id string").write.parquet(
+    spark.createDataFrame([(" known ",), ("stranger",), ("stranger",), ("",), (None,)], "id string").write.parquet(
         f"{tmp_path}/users"
     )
     users = {"path": f"{tmp_path}/users", "columns": {"user_id": "id"}}
@@ -85,10 +86,15 @@ def test_a_champion_may_know_fewer_items_than_the_table(trained: Settings, items
     assert load_champion(trained.tracking, items).model_version == "nextaisle/1"
 
 
-def test_without_a_day_the_latest_history_says_it(sequences: MakeRows) -> None:
-    assert scored_day(None, sequences(("u", 3, "a"), ("v", 7, "a"))) == date(2024, 1, 7)
-    with pytest.raises(InputError, match="table sequences is empty"):
-        scored_day(None, sequences())
+def test_a_list_of_an_old_day_knows_nothing_of_later_items(
+    trained: Settings, sequences: MakeRows, sessions: MakeRows, items: DataFrame
+) -> None:
+    known = items.withColumn(
+        "first_seen_date", F.when(F.col("item_id").isin("e", "b"), DAY).otherwise(date(2024, 1, 1))
+    )
+    rows = score_users(changed(trained, scoring={"k": 9}), sequences(("u", 3, "a"), ("v", 3, "f")), sessions(), known,
+                       date(2024, 1, 9))  # fmt: skip
+    assert {user: "".join(sorted(found)) for user, found in lists_of(rows).items()} == {"u": "acdf", "v": "acdf"}
 
 
 def test_listed_users_that_cannot_be_read_are_named(
@@ -111,10 +117,25 @@ def test_the_job_writes_a_day_once(
 ) -> None:  # fmt: skip
     store.merge(ITEMS, items)
     store.merge(SEQUENCES, sequences(("u", 3, "a"), ("v", 10, "f")))
-    store.merge(SESSIONS, sessions(("u", 3, "a")))
+    store.merge(SESSIONS, sessions(("u", 3, "a"), ("v", 10, "f")))
     wanted = changed(trained, scoring={"k": 4})
     first = execute(job.JOB, wanted, spark, None, None)
     assert (first.outcome, first.rows) == ("done", {"users": 2, "recommendations": 8, "popular_users": 1})
     again = execute(job.JOB, wanted, spark, None, None)
     assert (again.outcome, again.versions) == ("unchanged", first.versions)
     assert lists_of(store.fresh().read(RECOMMENDATIONS))["u"] == "edcb"
+
+
+def test_another_arm_of_an_experiment_is_scored_beside_the_first(
+    spark: SparkSession, trained: Settings, store: Store, sequences: MakeRows, sessions: MakeRows,
+    items: DataFrame,
+) -> None:  # fmt: skip
+    store.merge(ITEMS, items)
+    store.merge(SEQUENCES, sequences(("u", 3, "a")))
+    store.merge(SESSIONS, sessions(("u", 3, "a")))
+    for k, variant in ((4, "default"), (2, "short"), (3, "default")):
+        outcome = execute(job.JOB, changed(trained, scoring={"k": k, "variant": variant}), spark, DAY, DAY)
+        assert outcome.rows == {"users": 1, "recommendations": k, "popular_users": 0}, outcome.reason
+    rows = store.fresh().read(RECOMMENDATIONS)
+    assert lists_of(rows.where("variant = 'default'")) == {"u": "edc"}
+    assert lists_of(rows.where("variant = 'short'")) == {"u": "ed"}

@@ -108,6 +108,7 @@ def random_events(seed: int, users: int) -> list[Event]:
     return sorted(found, key=lambda event: (event.user, event.minutes, repr(event)))
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_nights_with_late_events_equal_one_whole_build_and_a_night_again_writes_nothing(
     spark: SparkSession, settings: Settings, tmp_path: Path

@@ -51,7 +51,7 @@ def test_a_list_of_users_with_days_says_what_they_were_and_scoring_still_finds_e
     assert shown(changed_users(read_users(spark, users, "UTC"), none, DAYS[1])) == [
         ("u", EVER, None), ("u", DAYS[0], "north"), ("v", EVER, "west"),
     ]  # fmt: skip
-    assert sorted(row.user_id for row in read_listed_users(spark, users).collect()) == ["u", "v"]
+    assert sorted(row.user_id for row in read_listed_users(spark, users, "UTC").collect()) == ["u", "v"]
 
 
 def known(spark: SparkSession, settings: Settings, table: Table) -> list[Any]:

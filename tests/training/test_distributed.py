@@ -8,6 +8,7 @@ import cloudpickle
 import horovod.torch as hvd
 import pytest
 import torch
+from pyspark.sql import SparkSession
 
 from nextaisle.feed.reader import Feed, Shard
 from nextaisle.model import load_model
@@ -66,3 +67,22 @@ def fails_on_rank_1(plan: Plan) -> None:
     if distributed.rank() == 1:
         raise ValueError("rank 1 gives up")
     distributed.totals(1.0)
+
+
+def cores_threads_ranks(plan: None) -> list[tuple[int, int, int]]:
+    """Of each rank."""
+    distributed.start()
+    mine = (distributed._cores(), torch.get_num_threads(), hvd.local_size())
+    found: list[tuple[int, int, int]] = hvd.allgather_object(mine)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+def test_ranks_are_tasks_on_the_executors_and_share_the_cores_that_they_find_there(
+    spark: SparkSession, processes: int
+) -> None:
+    found = distributed.launch(cores_threads_ranks, None, processes, "spark")
+    assert [ranks for _, _, ranks in found] == [processes] * processes
+    if processes > 1:
+        assert [threads for _, threads, _ in found] == [max(1, cores // processes) for cores, _, _ in found]

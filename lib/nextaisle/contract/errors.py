@@ -26,7 +26,7 @@ class InputError(NextaisleError):
 
 
 class GateError(NextaisleError):
-    """A data or quality gate said no; nothing was published."""
+    """A data or quality gate said no: nothing was published but the account of it."""
 
     exit_code = 4
 

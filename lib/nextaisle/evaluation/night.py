@@ -12,6 +12,7 @@ from pyspark.storagelevel import StorageLevel
 
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConfigurationError, GateError, InputError
+from nextaisle.contract.runs import EVALUATED, MODEL_PATH
 from nextaisle.contract.tables import EVALUATION_CASES, EVALUATIONS, ITEMS, JOB_RUNS, SESSIONS
 from nextaisle.contract.vocabulary import item_count, vocabulary_hash
 from nextaisle.evaluation.baselines import learn_baselines
@@ -20,7 +21,16 @@ from nextaisle.evaluation.histories import build_histories
 from nextaisle.evaluation.judging import Judgement, judge, value_names
 from nextaisle.evaluation.means import Judged, case_rows, collect_means, evaluation_rows
 from nextaisle.evaluation.metrics import metric_names
-from nextaisle.evaluation.promotion import CANDIDATE, CHAMPION, compare, decide, find_rival, note_rival, settle
+from nextaisle.evaluation.promotion import (
+    CANDIDATE,
+    CHAMPION,
+    compare,
+    decide,
+    find_rival,
+    is_of_later_day,
+    note_rival,
+    settle,
+)
 from nextaisle.evaluation.report import describe_samples, log_report
 from nextaisle.model import load_model
 from nextaisle.scoring.packed import PackedModel, pack_model
@@ -29,28 +39,28 @@ from nextaisle.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
-MODEL_PATH = "model"
-# Of a run's two lineages the one that has not seen the days it is judged on.
-LINEAGE = "evaluated"
-
 
 @dataclass(frozen=True)
 class Contest:
-    """The run that is judged, the run that was champion, those of their models that can be judged; items known."""
+    """The run that is judged, the run that was champion, those of their models that can be judged; items known.
+
+    `is_later`: the champion was trained as of a later day.
+    """
 
     run_id: str
     rival: str | None
+    is_later: bool
     models: dict[str, PackedModel]
     item_count: int
 
 
 def trained_run(store: Store, as_of: date) -> str:
-    """The MLflow run that train_model last made, or found to be done, for this day.
+    """The MLflow run that train_model last made, or found to be finished, for this day.
 
     Raises:
         InputError: there is none; says what to do.
     """
-    is_wanted = (F.col("job") == "train_model") & F.col("outcome").isin("done", "unchanged")
+    is_wanted = (F.col("job") == "train_model") & (F.col("outcome") == "done")
     runs = store.fresh().read(JOB_RUNS).where(is_wanted & (F.col("last_date") == F.lit(as_of)))
     newest = runs.orderBy(F.desc("started_time"), "run_id").first()
     if newest is None:
@@ -67,16 +77,16 @@ def evaluate_night(settings: Settings, store: Store, as_of: date) -> tuple[dict[
     """
     place = _place(settings)
     tracker = Tracker(settings.tracking)
-    contest = _contest(tracker, trained_run(store, as_of), store.read(ITEMS))
+    contest = _contest(tracker, trained_run(store, as_of), store.read(ITEMS), as_of)
     protocol = Protocol.of(settings.evaluation, as_of)
     with _histories(settings, store, as_of) as histories, _judged(settings, histories, contest, as_of) as judged:
         about = Judged(contest.run_id, protocol.name, settings.evaluation.ks)
         means = collect_means(judged, value_names(settings.evaluation.ks))
         store.replace(EVALUATION_CASES, case_rows(judged, about), f"run_id = '{contest.run_id}'")
         store.merge(EVALUATIONS, evaluation_rows(judged.sparkSession, means, about))
-        verdict = decide(compare(judged, place), contest.rival, settings.promotion)
+        verdict = decide(compare(judged, place), contest.rival, settings.promotion, contest.is_later)
         samples = describe_samples(judged, histories, store.read(ITEMS), protocol)
-    settle(tracker, contest.run_id, MODEL_PATH, contest.rival, verdict)
+    settle(tracker, contest.run_id, contest.rival, verdict)
     log_report(tracker, contest.run_id, means, settings.evaluation.ks, verdict, samples)
     cases = max((mean.cases for values in means.values() for mean in values.values()), default=0)
     return {"models": len(means), "cases": cases, "promoted": int(verdict.is_promoted)}, contest.run_id
@@ -89,7 +99,7 @@ def _place(settings: Settings) -> int:
     return names.index(settings.promotion.metric)
 
 
-def _contest(tracker: Tracker, run_id: str, items: DataFrame) -> Contest:
+def _contest(tracker: Tracker, run_id: str, items: DataFrame, as_of: date) -> Contest:
     """Fetches the models.
 
     Raises:
@@ -101,16 +111,16 @@ def _contest(tracker: Tracker, run_id: str, items: DataFrame) -> Contest:
             f"the model of run {run_id} was trained with other items than the table's; run train_model again"
         )
     rival = find_rival(tracker, run_id)
-    champion = _fetch_rival(tracker, rival, items) if rival else None
+    is_later = rival is not None and is_of_later_day(tracker, rival, as_of)
+    champion = _fetch_rival(tracker, rival, items) if rival and not is_later else None
     note_rival(tracker, run_id, rival)
-    return Contest(
-        run_id, rival, {CANDIDATE: candidate} | ({CHAMPION: champion} if champion else {}), item_count(items)
-    )
+    models = {CANDIDATE: candidate} | ({CHAMPION: champion} if champion else {})
+    return Contest(run_id, rival, is_later, models, item_count(items))
 
 
 def _fetch(tracker: Tracker, run_id: str, items: DataFrame) -> PackedModel | None:
     """The run's judged model; None if its vocabulary is no prefix of the table's."""
-    folder = tracker.download(run_id, MODEL_PATH) / LINEAGE
+    folder = tracker.download(run_id, MODEL_PATH) / EVALUATED
     spec = load_model(folder).spec
     return pack_model(folder) if spec.vocabulary_hash == vocabulary_hash(items, spec.item_count) else None
 

@@ -2,11 +2,13 @@
 
 import logging
 from dataclasses import asdict, dataclass
+from datetime import date
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.config import Promotion
+from nextaisle.contract.runs import AS_OF_TAG, MODEL_PATH
 from nextaisle.evaluation.means import Mean, mean_of_cases
 from nextaisle.tracking import Tracker
 
@@ -74,7 +76,13 @@ def compare(judged: DataFrame, place: int) -> Comparison | None:
     return Comparison(row["candidate"], row["champion"], Mean(*row["difference"]))
 
 
-def decide(comparison: Comparison | None, rival: str | None, promotion: Promotion) -> Verdict:
+def is_of_later_day(tracker: Tracker, rival: str, as_of: date) -> bool:
+    """Whether a run's model has seen days after `as_of`, and so perhaps those that it would be judged on."""
+    day = tracker.noted(rival, AS_OF_TAG)
+    return day is not None and date.fromisoformat(day) > as_of
+
+
+def decide(comparison: Comparison | None, rival: str | None, promotion: Promotion, is_later: bool = False) -> Verdict:
     """The rule. With tolerance .02:
 
     | candidate | champion        | promoted |
@@ -83,9 +91,12 @@ def decide(comparison: Comparison | None, rival: str | None, promotion: Promotio
     | .0979     | .100            | no       |
     | .0        | .0              | yes      |
     | any       | none, or one that cannot be judged with this vocabulary | yes |
+    | any       | `is_later`: trained as of a later day                   | no  |
     """
     if rival is None:
         return Verdict(True, "there was no champion")
+    if is_later:
+        return Verdict(False, f"of an earlier day than that of run {rival}; neither can be judged on the other's days")
     if comparison is None:
         return Verdict(True, f"the champion, of run {rival}, could not be judged on the same cases")
     least = comparison.champion * (1 - promotion.tolerance)
@@ -97,7 +108,7 @@ def decide(comparison: Comparison | None, rival: str | None, promotion: Promotio
     return Verdict(not is_worse, reason, comparison)
 
 
-def settle(tracker: Tracker, run_id: str, model_path: str, rival: str | None, verdict: Verdict) -> None:
+def settle(tracker: Tracker, run_id: str, rival: str | None, verdict: Verdict) -> None:
     """Gives the alias to the run's model if the verdict says so. An alias that a later run has taken stays with it."""
     champion = tracker.champion()
     holder = champion.run_id if champion else None
@@ -108,5 +119,5 @@ def settle(tracker: Tracker, run_id: str, model_path: str, rival: str | None, ve
     elif holder != rival:
         log.warning("the candidate is left aside: the model of run %s has become champion meanwhile", holder)
     else:
-        tracker.promote(tracker.register(run_id, model_path))
+        tracker.promote(tracker.register(run_id, MODEL_PATH))
         log.info("the candidate is the champion now: %s", verdict.reason)

@@ -15,7 +15,7 @@ from nextaisle.contract.tokens import EVENT_TYPE_COUNT, PADDING_INDEX
 from nextaisle.model.encoders import LstmAttentionEncoder, LstmEncoder, TransformerEncoder
 from nextaisle.model.inputs import Inputs
 from nextaisle.model.pointer import Pointer
-from nextaisle.model.spec import ModelSpec
+from nextaisle.model.spec import MODEL_NAMES, ModelSpec
 
 Array = npt.NDArray[Any]
 
@@ -141,11 +141,14 @@ class NextItemModel(nn.Module):
 
 
 def _encoder(spec: ModelSpec) -> nn.Module:
-    if spec.name == "lstm":
-        return LstmEncoder(spec.dimension, spec.blocks, spec.dropout)
-    if spec.name == "lstm_attention":
-        return LstmAttentionEncoder(spec.dimension, spec.blocks, spec.heads, spec.dropout)
-    return TransformerEncoder(spec.dimension, spec.blocks, spec.heads, spec.dropout, spec.encoded_length)
+    match spec.name:
+        case "lstm":
+            return LstmEncoder(spec.dimension, spec.blocks, spec.dropout)
+        case "lstm_attention":
+            return LstmAttentionEncoder(spec.dimension, spec.blocks, spec.heads, spec.dropout)
+        case "transformer":
+            return TransformerEncoder(spec.dimension, spec.blocks, spec.heads, spec.dropout, spec.encoded_length)
+    raise ValueError(f"model {spec.name!r} is none of {MODEL_NAMES}")
 
 
 def _initialise(module: nn.Module) -> None:

@@ -88,7 +88,12 @@ _EVENTS = Suite(
     EVENTS.key,
     (
         not_null(EVENTS),
-        Expectation("not_null_item_id", f"item_id is not null or event_type in ({_listed(EVENT_TYPES_WITHOUT_ITEM)})"),
+        # Of a type that is none of ours nobody knows whether it has an item.
+        Expectation(
+            "not_null_item_id",
+            f"item_id is not null or event_type in ({_listed(EVENT_TYPES_WITHOUT_ITEM)}) "
+            f"or event_type not in ({_listed(EVENT_TYPES)})",
+        ),
         Expectation("accepted_values_event_type", f":keeps_types or event_type in ({_listed(EVENT_TYPES)})"),
         Expectation("day_of_event_time", f"{_local_day('event_time')} = event_date"),
         # Shops book corrections as prices below zero.

@@ -31,7 +31,7 @@ class Catalogue:
     | tie_key_I          | a hash of the id, which orders items of equal scores                   |
     | recent_count_I     | target events in the last POPULAR_DAYS days                            |
     | popularity_rank_I  | 1 for the most popular: recent_count, then last seen, then the tie key |
-    | hidden_E           | the indices of what is not for sale                                    |
+    | hidden_E           | the indices of what is not for sale, or was first seen after the day   |
     """
 
     item_id_I: pa.Array
@@ -49,12 +49,17 @@ class Catalogue:
 def read_catalogue(
     items: DataFrame, sessions: DataFrame, day: date, target_event_types: Sequence[str], not_for_sale: Sequence[str]
 ) -> Catalogue:
-    """The vocabulary with its popularity as of `day`. One row per item comes to the driver."""
+    """The vocabulary with its popularity as of `day`. One row per item comes to the driver.
+
+    Items of later days are hidden, for lists of an old day.
+    """
     counts = _recent_counts(sessions, day, target_event_types)
-    known = latest_items(items).select("item_index", "item_id", "last_seen_date")
+    known = latest_items(items).select("item_index", "item_id", "first_seen_date", "last_seen_date")
     rows = known.join(counts, "item_id", "left").select(
         "item_index", "item_id", F.xxhash64("item_id").alias("tie_key"),
-        F.coalesce("recent_count", F.lit(0)).alias("recent_count"), F.unix_date("last_seen_date").alias("last_seen"),
+        F.coalesce("recent_count", F.lit(0)).alias("recent_count"),
+        F.unix_date(F.least("last_seen_date", F.lit(day))).alias("last_seen"),
+        (F.col("first_seen_date") > F.lit(day)).alias("is_later"),
     )  # fmt: skip
     found = rows.toArrow().sort_by("item_index")
     return _catalogue(found, not_for_sale)
@@ -74,10 +79,11 @@ def _catalogue(rows: pa.Table, not_for_sale: Sequence[str]) -> Catalogue:
     order = np.lexsort((tie_key[1:], -last_seen[1:], -count[1:])) + 1
     rank = np.zeros(len(ids), np.int64)
     rank[order] = np.arange(1, len(ids))
-    hidden = pa.compute.is_in(ids, value_set=pa.array(list(not_for_sale), pa.string())).to_numpy(zero_copy_only=False)
+    is_kept_back = pa.compute.is_in(ids, value_set=pa.array(list(not_for_sale), pa.string()))
+    hidden = is_kept_back.to_numpy(zero_copy_only=False)
     if (missing := len(set(not_for_sale)) - int(hidden.sum())) > 0:
         log.warning("scoring.not_for_sale names %s items that no event ever had", missing)
-    return Catalogue(ids, tie_key, count, rank, np.flatnonzero(hidden))
+    return Catalogue(ids, tie_key, count, rank, np.flatnonzero(hidden | _with_padding(rows, "is_later").astype(bool)))
 
 
 def _with_padding(rows: pa.Table, name: str) -> Array:

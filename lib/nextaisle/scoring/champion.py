@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame
 
 from nextaisle.config import Tracking
 from nextaisle.contract.errors import GateError
+from nextaisle.contract.runs import MODEL_PATH, SERVING
 from nextaisle.contract.vocabulary import vocabulary_hash
 from nextaisle.model import load_model
 from nextaisle.scoring.packed import PackedModel, pack_model
@@ -44,7 +45,7 @@ def load_champion(tracking: Tracking, items: DataFrame) -> Champion:
     version = champion_version(tracking)
     # The Tracker removes the download when it goes, so it stays until the files are read.
     tracker = Tracker(tracking)
-    folder = tracker.download(version.run_id, "model") / "serving"
+    folder = tracker.download(version.run_id, MODEL_PATH) / SERVING
     _check_vocabulary(folder, items, f"{tracking.model_name} version {version.version}")
     return Champion(pack_model(folder), f"{tracking.model_name}/{version.version}", version.run_id)
 

@@ -1,4 +1,4 @@
-"""A night's scoring: which day, which model, which users, and what came of it."""
+"""A night's scoring: which model, which users, and what came of it."""
 
 from datetime import date
 
@@ -7,7 +7,6 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Settings
 from nextaisle.contract.as_of import histories_as_of
-from nextaisle.contract.errors import InputError
 from nextaisle.job import Night
 from nextaisle.scoring.catalogue import read_catalogue
 from nextaisle.scoring.champion import champion_version, load_champion
@@ -16,20 +15,6 @@ from nextaisle.scoring.recommending import POPULAR, recommend
 from nextaisle.scoring.users import fingerprint, read_listed_users
 
 _HISTORY = ("item_indices", "event_types", "is_session_start")
-
-
-def scored_day(last: date | None, sequences: DataFrame) -> date:
-    """The last day asked for; without one, the latest on which a user's history changed.
-
-    Raises:
-        InputError: no day was asked for, and nothing is built yet.
-    """
-    if last is not None:
-        return last
-    latest: date | None = sequences.agg(F.max("as_of_date").alias("day")).collect()[0]["day"]
-    if latest is None:
-        raise InputError("table sequences is empty, so there is no day to score: run build_sequences, or say --date")
-    return latest
 
 
 def score_users(
@@ -46,24 +31,24 @@ def score_users(
     zone = settings.source.time_zone
     known = histories_as_of(sequences, day, _HISTORY, settings.sequences.max_events, zone)
     histories = with_earlier_items(known, sessions, items, scoring.exclude, day, zone)
-    listed_users = read_listed_users(sequences.sparkSession, settings.users)
+    listed_users = read_listed_users(sequences.sparkSession, settings.users, zone)
     return recommend(histories, listed_users, catalogue, champion, scoring, day)
 
 
-def count_scored(recommendations: DataFrame, day: date) -> dict[str, int]:
-    """users, recommendations, and popular_users: those whose list begins with what is popular."""
+def count_scored(recommendations: DataFrame, day: date, variant: str) -> dict[str, int]:
+    """Of one day and arm: users, recommendations, and popular_users: those whose list begins with what is popular."""
     first = F.col("rank") == 1
     counts = {
         "users": F.count_if(first),
         "recommendations": F.count("*"),
         "popular_users": F.count_if(first & (F.col("reason") == POPULAR)),
     }
-    rows = recommendations.where(F.col("score_date") == F.lit(day))
+    rows = recommendations.where((F.col("score_date") == F.lit(day)) & (F.col("variant") == variant))
     return rows.agg(*(column.alias(name) for name, column in counts.items())).collect()[0].asDict()
 
 
 def inputs_of_scoring(night: Night) -> str:
     """What changes when another model becomes champion, or other users are listed."""
     version = champion_version(night.settings.tracking)
-    users = fingerprint(read_listed_users(night.spark, night.settings.users))
+    users = fingerprint(read_listed_users(night.spark, night.settings.users, night.settings.source.time_zone))
     return f"run {version.run_id}, version {version.version}, users {users}"

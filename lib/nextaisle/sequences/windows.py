@@ -1,4 +1,4 @@
-"""Histories to training windows: every event but a user's first is the target of exactly one of them.
+"""Histories to training windows: every event that is to be foreseen is the target of exactly one of them.
 
 E events of whole users, oldest first; W windows of at most L inputs. The n-th input's target is the event after it.
 """

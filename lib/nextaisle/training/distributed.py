@@ -1,12 +1,13 @@
 """Several processes that train as one. The only module that knows Horovod.
 
-One process needs no launcher: every function below then does the obvious.
+One process on this machine needs no launcher: every function below then does the obvious.
 """
 
 import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import torch
@@ -32,14 +33,16 @@ def launch(train: Callable[[Plan], Report], plan: Plan, processes: int, launcher
     """Runs `train(plan)` in each process and returns what rank 0 returned. `train` and `plan` must survive a pickle."""
     for name, value in _STALL.items():
         os.environ.setdefault(name, value)
-    if processes == 1:
-        return train(plan)
     if launcher == "spark":
-        import horovod.spark
+        return _launch_on_executors(train, plan, processes)
+    return train(plan) if processes == 1 else _launch_locally(train, plan, processes)
 
-        reports = horovod.spark.run(train, args=(plan,), num_proc=processes, env=_environment(processes), verbose=1)
-        return cast(Report, reports[0])
-    return _launch_locally(train, plan, processes)
+
+def _launch_on_executors(train: Callable[[Plan], Report], plan: Plan, processes: int) -> Report:
+    import horovod.spark
+
+    reports = horovod.spark.run(train, args=(plan,), num_proc=processes, env=_environment(), verbose=1)
+    return cast(Report, reports[0])
 
 
 def _launch_locally(train: Callable[[Plan], Report], plan: Plan, processes: int) -> Report:
@@ -49,7 +52,9 @@ def _launch_locally(train: Callable[[Plan], Report], plan: Plan, processes: int)
     if processes > cores and not torch.cuda.is_available():
         log.warning("training.processes is %s, but there are %s cores: the ranks wait for each other", processes, cores)
     before = dict(os.environ)
-    os.environ.update(_environment(processes))
+    # NumPy's threads too; PyTorch's are set by `start`.
+    threads = str(max(1, cores // processes))
+    os.environ.update({**_environment(), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads})
     try:
         reports = horovod.run(train, args=(plan,), num_proc=processes, hosts=f"localhost:{processes}", use_gloo=True)
     finally:
@@ -59,23 +64,31 @@ def _launch_locally(train: Callable[[Plan], Report], plan: Plan, processes: int)
     return first
 
 
-def _environment(processes: int) -> dict[str, str]:
-    """What the ranks must find: our package, their share of the cores, and memory that they keep."""
-    threads = str(max(1, _cores() // processes))
+def _environment() -> dict[str, str]:
+    """What the ranks must find: our package, and memory that they keep."""
     paths = os.pathsep.join(path for path in sys.path if path)
-    return {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **_MALLOC}
+    return {**os.environ, "PYTHONPATH": paths, **_MALLOC}
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0))
+    """Of this machine, or this container."""
+    usable = len(os.sched_getaffinity(0))
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return min(usable, max(1, int(quota) // int(period)))
+    except (OSError, ValueError):  # no such file, or "max": nothing is limited
+        return usable
 
 
 def start() -> None:
-    """Joins the other ranks; safe to call again."""
+    """Joins the other ranks, and takes its share of the machine's cores; safe to call again."""
     import horovod.torch as hvd
 
     if not hvd.is_initialized():
         hvd.init()
+    if hvd.size() > 1:
+        # Here, and not where the ranks are launched: an executor's cores are not the driver's.
+        torch.set_num_threads(max(1, _cores() // hvd.local_size()))
 
 
 def stop() -> None:

@@ -47,7 +47,7 @@ def run_epoch(
         progress.advance(int(window_count))
     seconds = time.monotonic() - started
     loss = distributed.totals(loss)[0] / max(weight, 1.0)
-    ndcg, hr = (0.0, 0.0) if validation is None else judge(step.average.model, validation, device)
+    ndcg, hr = (None, None) if validation is None else judge(step.average.model, validation, device)
     return Epoch(epoch, loss, ndcg, hr, windows / max(seconds, 1e-9), seconds)
 
 

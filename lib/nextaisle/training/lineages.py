@@ -10,6 +10,7 @@ from pathlib import Path
 
 from nextaisle.config import Settings, absolute
 from nextaisle.contract.errors import InputError
+from nextaisle.contract.runs import EVALUATED, SERVING
 from nextaisle.feed.reader import Files
 from nextaisle.job import code_hash
 from nextaisle.training.data import TEST, TRAIN, VALIDATION, TrainingData
@@ -19,7 +20,6 @@ from nextaisle.training.plan import Epoch, Plan, Report
 
 log = logging.getLogger(__name__)
 
-EVALUATED, SERVING = "evaluated", "serving"
 # Written last: a folder without it is of a training that was interrupted, and starts anew.
 _REPORT_FILE = "report.json"
 # Settings that change nothing about the weights, or only where they are.
@@ -108,8 +108,9 @@ def _serving_plan(settings: Settings, data: TrainingData, folder: Path, run_id: 
     unlimited = settings.training.model_copy(update={"max_minutes": 0.0})
     everything: Files = data.joined(splits)
     return replace(
-        plan, settings=unlimited, train=everything, validation=None, target_counts_I=data.counts(splits), epochs=epochs
-    )
+        plan, settings=unlimited, train=everything, validation=None, target_counts_I=data.counts(splits),
+        epochs=epochs, metric_prefix="refit/",
+    )  # fmt: skip
 
 
 def _folder(settings: Settings, key: str) -> Path:

@@ -38,11 +38,11 @@ def _train(plan: Plan, shard: Shard) -> Report:
     with Progress(plan.folder.name, plan.epochs, plan.train.row_count, is_shown=shard.rank == 0) as progress:
         for epoch in range(1, plan.epochs + 1):
             history.append(run_epoch(epoch, step, feed, validation, shard, progress))
-            is_better = best == 0 or validation is None or history[-1].ndcg_at_10 > history[best - 1].ndcg_at_10
+            is_better = best == 0 or _is_gain(history[-1], history[best - 1])
             if is_better:
                 best = epoch
             if shard.rank == 0:
-                tracker.log_metrics(plan.run_id, _named(plan, history[-1]), step=epoch)
+                tracker.log_metrics(plan.run_id, history[-1].metrics(plan.metric_prefix), step=epoch)
                 progress.epoch_ended(history[-1], is_better)
                 if is_better:
                     save_model(step.average.model, plan.folder)
@@ -62,16 +62,18 @@ def _validation(plan: Plan, shard: Shard) -> Validation | None:
     return Validation(sampled, plan.asks_before_session)
 
 
+def _is_gain(epoch: Epoch, best: Epoch) -> bool:
+    """Whether the weights are better for this epoch; where nothing judges them the last are kept."""
+    if epoch.ndcg_at_10 is None or best.ndcg_at_10 is None:
+        return True
+    return epoch.ndcg_at_10 > best.ndcg_at_10
+
+
 def _is_over(plan: Plan, epochs_without_gain: int, seconds: float) -> bool:
     """The same answer on every rank: rank 0's clock decides."""
     is_late = 0 < plan.settings.max_minutes * 60 <= seconds
     is_late_for_first = distributed.totals(float(is_late and distributed.rank() == 0))[0] > 0
     return is_late_for_first or epochs_without_gain >= plan.settings.patience
-
-
-def _named(plan: Plan, epoch: Epoch) -> dict[str, float]:
-    """The refit's metrics stand apart from those of the judged model."""
-    return {name if plan.validation else f"refit/{name}": value for name, value in epoch.metrics().items()}
 
 
 def _write_history(plan: Plan, history: list[Epoch], best: int) -> None:

@@ -19,6 +19,7 @@ class Plan:
 
     `target_counts_I` are the training targets by item index; `attribute_values` the value of each item attribute by
     item index. Where `validation` is None nothing is judged: all `epochs` are trained, and the last one is kept.
+    `metric_prefix` keeps the metrics of one lineage apart from those of another.
     `asks_before_session`: whether a validation target is to be foreseen from before its session, as a nightly list is.
     """
 
@@ -34,27 +35,31 @@ class Plan:
     attribute_values: dict[str, Array]
     epochs: int
     asks_before_session: bool = False
+    metric_prefix: str = ""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch brought; ndcg and hr are those of the validation targets, 0 where there are none."""
+    """What one epoch brought; ndcg and hr are those of the validation targets, None where there are none."""
 
     epoch: int
     train_loss: float
-    ndcg_at_10: float
-    hr_at_10: float
+    ndcg_at_10: float | None
+    hr_at_10: float | None
     examples_per_second: float
     seconds: float
 
-    def metrics(self) -> dict[str, float]:
-        """By the names they have in MLflow; a judgement that was not made is left out."""
-        found = {"train/loss": self.train_loss, "train/examples_per_second": self.examples_per_second}
-        if self.ndcg_at_10 or self.hr_at_10:
-            found |= {"validation/ndcg_at_10": self.ndcg_at_10, "validation/hr_at_10": self.hr_at_10}
-        return found
+    def metrics(self, prefix: str = "") -> dict[str, float]:
+        """By the names they have in MLflow, `prefix` before each; a judgement that was not made is left out."""
+        found = {
+            "train/loss": self.train_loss,
+            "train/examples_per_second": self.examples_per_second,
+            "validation/ndcg_at_10": self.ndcg_at_10,
+            "validation/hr_at_10": self.hr_at_10,
+        }
+        return {prefix + name: value for name, value in found.items() if value is not None}
 
-    def to_json(self) -> dict[str, float]:
+    def to_json(self) -> dict[str, float | None]:
         return asdict(self)
 
 

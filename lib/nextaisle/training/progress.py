@@ -61,11 +61,12 @@ class Progress:
             log.info("%s: %d of %d windows, %s", self._title(), self._done, self._windows, rate)
 
     def epoch_ended(self, epoch: Epoch, is_better: bool) -> None:
-        log.info(
-            "%s: loss %.4f, validation NDCG@10 %.4f, HR@10 %.4f%s, %.0f examples/s",
-            self._title(), epoch.train_loss, epoch.ndcg_at_10, epoch.hr_at_10, " (best)" if is_better else "",
-            epoch.examples_per_second,
-        )  # fmt: skip
+        judged = ""
+        if epoch.ndcg_at_10 is not None:
+            best = " (best)" if is_better else ""
+            judged = f", validation NDCG@10 {epoch.ndcg_at_10:.4f}, HR@10 {epoch.hr_at_10:.4f}{best}"
+        rate = epoch.examples_per_second
+        log.info("%s: loss %.4f%s, %.0f examples/s", self._title(), epoch.train_loss, judged, rate)
         self._epoch, self._done, self._started = epoch.epoch + 1, 0, time.monotonic()
         self._line_at = self._started + _LINE_EVERY
         if self._bar and self._epoch <= self._epochs:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nextaisle.config import Settings, home
+from nextaisle.contract.runs import AS_OF_TAG, MODEL_PATH
 from nextaisle.tracking import Tracker
 from nextaisle.training.data import TrainingData
 from nextaisle.training.lineages import Lineages, finished, train_lineages, training_key
@@ -12,8 +13,6 @@ from nextaisle.training.plan import Epoch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-MODEL_PATH = "model"
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def _tracked(
     versions = {f"version.{table}": str(version) for table, version in data.versions.items()}
     run_id = tracker.start(
         f"{settings.model.name} {data.as_of}",
-        {"training_key": key, "as_of_date": str(data.as_of), "git_commit": _git_commit(), **versions, **tags},
+        {"training_key": key, AS_OF_TAG: str(data.as_of), "git_commit": _git_commit(), **versions, **tags},
     )
     try:
         tracker.log_settings(run_id, settings)
@@ -66,9 +65,9 @@ def _log_outcome(tracker: Tracker, run_id: str, lineages: Lineages, is_replayed:
         # The weights are of an earlier process, which did not get as far as this.
         for epoch in history:
             tracker.log_metrics(run_id, epoch.metrics(), step=epoch.epoch)
-    tracker.log_metrics(
-        run_id, {"train/best_epoch": float(best), "validation/best_ndcg_at_10": history[best - 1].ndcg_at_10}
-    )
+    tracker.log_metrics(run_id, {"train/best_epoch": float(best)})
+    if (gain := history[best - 1].ndcg_at_10) is not None:
+        tracker.log_metrics(run_id, {"validation/best_ndcg_at_10": gain})
     tracker.log_figure(run_id, loss_curve(history, best), "pictures/loss_curve.png")
     tracker.log_json(run_id, [epoch.to_json() for epoch in history], "history.json")
     tracker.log_folder(run_id, lineages.folder, MODEL_PATH)
@@ -76,7 +75,7 @@ def _log_outcome(tracker: Tracker, run_id: str, lineages: Lineages, is_replayed:
 
 
 def loss_curve(history: tuple[Epoch, ...], best_epoch: int) -> "Figure":
-    """Training loss on the left axis, validation NDCG@10 on the right, the kept epoch marked."""
+    """Training loss on the left axis, validation NDCG@10 on the right (where there is one), the kept epoch marked."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4), layout="constrained")
@@ -85,7 +84,8 @@ def loss_curve(history: tuple[Epoch, ...], best_epoch: int) -> "Figure":
     loss.plot(epochs, [epoch.train_loss for epoch in history], color="tab:blue", label="training loss")
     loss.set(xlabel="epoch", ylabel="training loss")
     gain = loss.twinx()
-    gain.plot(epochs, [epoch.ndcg_at_10 for epoch in history], color="tab:orange", label="validation NDCG@10")
+    judged = {epoch.epoch: epoch.ndcg_at_10 for epoch in history if epoch.ndcg_at_10 is not None}
+    gain.plot(list(judged), list(judged.values()), color="tab:orange", label="validation NDCG@10")
     gain.set_ylabel("validation NDCG@10")
     gain.axvline(best_epoch, color="grey", linestyle=":", label="kept")
     lines = [*loss.get_lines(), *gain.get_lines()]
