@@ -105,3 +105,16 @@ def test_the_time_split_leaves_whole_windows_for_test_and_validation() -> None:
 def test_a_fixed_cut_decides_the_split() -> None:
     settings = overlays.load(assignments=["evaluation.window_days=7", "evaluation.cut=2017-12-01"])
     assert settings.evaluation.cuts(date(2017, 12, 31)) == (date(2017, 11, 24), date(2017, 12, 1), date(2017, 12, 8))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "named"),
+    [
+        ("sequences.max_events=10", "sequences.max_events is 10, expected at least examples.length"),
+        ("sequences.daily_days=3", "sequences.daily_days is 3, expected at least events.max_late_days"),
+        ("model.span=1", "model.span is 1, expected at least examples.stride"),
+    ],
+)
+def test_settings_that_do_not_fit_together_are_named(assignment: str, named: str) -> None:
+    with pytest.raises(ConfigurationError, match=named):
+        overlays.load(assignments=[assignment])

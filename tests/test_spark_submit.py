@@ -69,6 +69,13 @@ def test_help_lists_every_job_with_its_first_line() -> None:
     assert call(ROOT, "./spark-submit.sh").stdout == shown.stdout
 
 
+def test_a_jobs_help_is_its_own() -> None:
+    shown = call(ROOT, "./spark-submit.sh", "nightly", "--conf", "conf/local.toml", "--help")
+    assert shown.returncode == 0
+    assert "Without --date: everything in the logs that no finished night has built" in shown.stdout
+    assert "--plan" in shown.stdout
+
+
 @pytest.mark.parametrize("job", ["no_such_job", "../conf/package", "nightly.py"])
 def test_an_unknown_job_is_a_wrong_call_that_lists_the_jobs(job: str) -> None:
     refused = call(ROOT, "./spark-submit.sh", job)
