@@ -141,8 +141,9 @@ build_horovod() {
   say "building Horovod $horovod for torch $(pinned torch), ${gpu:-CPU} (3 to 6 minutes on two cores)"
   scratch=$(mktemp -d "$cache/build.XXXXXX")
   mkdir "$scratch/bin"
-  # Horovod asks for C++14, this torch needs C++17: the last -std counts.
-  printf '#!/bin/sh\nexec g++ "$@" -std=gnu++17\n' > "$scratch/bin/cxx17"
+  # Horovod asks for C++14, this torch needs C++17: the last -std counts. Horovod uses headers that it does not name, and
+  # that g++ brought along by itself until 13.
+  printf '#!/bin/sh\nexec g++ %s "$@" -std=gnu++17\n' "$(printf -- '-include %s ' cstdint string stdexcept memory functional)" > "$scratch/bin/cxx17"
   # A machine with g++ may lack make, so ninja builds; it does not know the word that Horovod's setup.py means for make.
   printf '#!/bin/sh\nfor word; do shift; [ "$word" = VERBOSE=1 ] || set -- "$@" "$word"; done\nexec "%s" "$@"\n' "$venv/bin/ninja" > "$scratch/bin/ninja"
   chmod +x "$scratch"/bin/*

@@ -25,6 +25,8 @@ def prepare(plan: Plan, device: torch.device) -> Step:
         model.item_bias.copy_(torch.log(counts_I / counts_I[1:].mean()))
         model.item_bias[0] = 0.0
     model.to(device).train()
+    # cuDNN's attention makes a plan for each shape, 10 ms of a processor, and nearly every batch has another.
+    torch.backends.cuda.enable_cudnn_sdp(False)
     settings = plan.settings
     adam = torch.optim.AdamW(
         model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
