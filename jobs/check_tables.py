@@ -6,18 +6,22 @@ from dataclasses import replace
 from pyspark.sql import DataFrame
 
 from nextaisle.contract.tables import (
+    CATEGORY_PRICES,
     DATA_PROFILES,
     DATA_QUALITY,
+    EVALUATION_CASES,
     EVALUATIONS,
     EVENTS,
     EXAMPLES,
     IDENTITIES,
+    ITEM_GRAPH,
     ITEMS,
     RECOMMENDATIONS,
     REJECTED_EVENTS,
     SEQUENCES,
     SESSIONS,
     SOURCE_FILES,
+    USER_PROFILES,
     USERS,
     Table,
 )
@@ -25,8 +29,10 @@ from nextaisle.job import Job, Night, Result, main
 from nextaisle.quality.checking import check_tables
 from nextaisle.scoring.users import fingerprint, read_listed_users
 
-DATA = (SOURCE_FILES, REJECTED_EVENTS, EVENTS, IDENTITIES, SESSIONS, SEQUENCES, ITEMS, USERS, EXAMPLES)
-LISTS = (RECOMMENDATIONS, EVALUATIONS)
+LOGS = (SOURCE_FILES, REJECTED_EVENTS, EVENTS)
+HISTORIES = (IDENTITIES, SESSIONS, SEQUENCES, ITEMS, USERS, USER_PROFILES, CATEGORY_PRICES, ITEM_GRAPH)
+DATA = (*LOGS, *HISTORIES, EXAMPLES)
+LISTS = (RECOMMENDATIONS, EVALUATIONS, EVALUATION_CASES)
 
 
 def check(tables: tuple[Table, ...]) -> Callable[[Night], Result]:

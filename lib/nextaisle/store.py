@@ -131,12 +131,12 @@ class Store:
                 return None
             raise
         moved = commits.select(F.explode(F.array("add", "remove")).alias("file")).where("file.dataChange")
-        day = F.col("file.partitionValues")[table.partition[0]].cast("date").alias("day")
+        day = F.col("file.partitionValues")[_day_of(table)].cast("date").alias("day")
         return {row["day"] for row in moved.select(day).distinct().collect()}
 
     def replace_days(self, table: Table, rows: DataFrame, first: date, last: date) -> None:
         """Makes `rows` the contents of the days first to last; see `replace`."""
-        day = table.partition[0]
+        day = _day_of(table)
         self.replace(table, rows, f"{day} >= DATE'{first:%Y-%m-%d}' AND {day} <= DATE'{last:%Y-%m-%d}'")
 
     def replace(self, table: Table, rows: DataFrame, where: str) -> None:
@@ -307,6 +307,12 @@ class Store:
             # The kernel lets go of it when the process ends, however it ends.
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+
+def _day_of(table: Table) -> str:
+    if table.day is None:
+        raise ValueError(f"table {table.name} is not laid out by days")
+    return table.day
 
 
 def _lacking(table: Table, schema: StructType) -> list[TableColumn]:

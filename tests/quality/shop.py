@@ -94,10 +94,54 @@ def recommended(user: str, rank: int, item_id: str, score: float = 0.0, **other:
     }  # fmt: skip
 
 
+def profile(user_id: str, day: int, **other: object) -> Row:
+    """Of somebody who viewed one item on that day, and nothing before."""
+    return {
+        "user_id": user_id, "as_of_date": date(2024, 1, day), "last_event_time": at(day, 12),
+        "first_event_date": date(2024, 1, day), "active_day_count": 1, "event_counts": {"view": 1}, "event_money": {},
+        "purchase_day_count": 0, "purchase_count": 0, "purchase_money": Decimal(0), "repeat_purchase_count": 0,
+        "favourite_categories": [], "favourite_brands": [], "favourite_hours": [], "favourite_weekdays": [],
+        "paid_money": Decimal(0), "mean_price_money": Decimal(0), "viewed_count": 1, "carted_count": 0,
+        "cart_purchased_count": 0, "view_purchased_count": 0, "category_counts": [], "brand_counts": [],
+        "hour_counts": [0] * 12 + [1] + [0] * 11, "weekday_counts": [1] + [0] * 6, "recent_category_counts": [],
+        "bought_item_ids": [], **other,
+    }  # fmt: skip
+
+
+def category_price(category: str, **other: object) -> Row:
+    return {
+        "category": category, "event_date": DAY_1, "purchase_count": 1, "pieces": Decimal(1), "money": Decimal("2.5"),
+        **other,
+    }  # fmt: skip
+
+
+def edge(from_item: str, to_item: str, **other: object) -> Row:
+    return {
+        "from_item_id": from_item, "to_item_id": to_item, "kind": "view_purchase", "distance": 1, "event_date": DAY_1,
+        "pair_count": 1, **other,
+    }  # fmt: skip
+
+
 def evaluated(model: str, **other: object) -> Row:
     return {
         "run_id": "r", "model": model, "protocol": "time-window", "split": "test", "segment": "all",
         "metric": "ndcg_at_10", "value": 0.5, "low": 0.4, "high": 0.6, "cases": 9, **other,
+    }  # fmt: skip
+
+
+def user_case(user_id: str, **other: object) -> Row:
+    return {
+        "run_id": "r", "model": "popular", "protocol": "time-window", "split": "test", "user_id": user_id, "cases": 3,
+        "metrics": {"ndcg_at_10": 0.5}, **other,
+    }  # fmt: skip
+
+
+def judged(run_id: str, hour: int) -> Row:
+    """A run of evaluate_model."""
+    return {
+        "run_id": run_id, "job": "evaluate_model", "job_key": "k", "rules_key": "k", "outcome": "done",
+        "versions_read": {}, "versions_written": {}, "rows": {}, "bytes_written": 0, "tracking_run_id": run_id,
+        "started_time": at(3, hour), "seconds": 1.0,
     }  # fmt: skip
 
 
@@ -134,7 +178,24 @@ def good_tables() -> dict[str, list[Row]]:
             recommended("u", 1, "b"), recommended("u", 2, "a"), recommended("v", 1, "a"),
             recommended("listed", 1, "a", 7.0, reason="popular"),
         ],
+        "user_profiles": [
+            profile(
+                "u", 1, event_counts={"view": 1, "purchase": 1}, purchase_day_count=1, purchase_count=1,
+                first_purchase_date=DAY_1, last_purchase_date=DAY_1, view_purchased_count=0, category_entropy=0.0,
+            ),
+            profile("v", 1),
+            profile(
+                "u", 2, first_event_date=DAY_1, active_day_count=2, purchase_day_count=1,
+                event_counts={"view": 2, "purchase": 1, "search": 1}, purchase_count=1, first_purchase_date=DAY_1,
+                last_purchase_date=DAY_1, category_entropy=1.0, repeat_share=0.0,
+            ),
+            profile("v", 2, first_event_date=DAY_1, active_day_count=2),
+        ],
+        "category_prices": [category_price("B")],
+        "item_graph": [edge("a", "b"), edge("a", "b", kind="co_purchase", distance=0)],
         "evaluations": [evaluated("candidate"), evaluated("popular")],
+        "evaluation_cases": [user_case("u"), user_case("v", cases=6), user_case("older", run_id="before", cases=0)],
+        "job_runs": [judged("before", 1), judged("r", 2)],
     }  # fmt: skip
 
 

@@ -39,6 +39,11 @@ class Table:
         return [column.name for column in self.columns]
 
     @property
+    def day(self) -> str | None:
+        """The date by which the files are laid out; None where they are not laid out by one."""
+        return next((c.name for c in self.columns if c.name in self.partition[:1] and c.type == "date"), None)
+
+    @property
     def schema(self) -> StructType:
         return StructType([field for column in self.columns for field in _fields(column.ddl)])
 

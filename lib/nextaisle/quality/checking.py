@@ -32,7 +32,8 @@ from nextaisle.quality.measuring import Measured, measure
 from nextaisle.quality.outcomes import Outcome, counts, data_quality_rows, refuse_failures
 from nextaisle.quality.profiles import PROFILES, Profile, profile_rows, profiles_of
 from nextaisle.quality.report import log_report
-from nextaisle.quality.suites import DAYS_SPANNED, HISTORIES, LINKED_EVENTS, SUITES
+from nextaisle.quality.suites import SUITES
+from nextaisle.quality.suites.words import DAYS_SPANNED, HISTORIES, LINKED_EVENTS
 from nextaisle.store import Store
 from nextaisle.tracking import Tracker
 
@@ -92,12 +93,12 @@ def _frames(
     `histories` are all rows of sequences through the last day: users who did nothing lately have recommendations too.
     """
     wanted = frozenset[str]().union(*(suite.reads for suite in suites), *(profile.reads for profile in profiles))
-    frames = {}
+    frames, earliest = {}, first - timedelta(days=DAYS_SPANNED)
     for table in TABLES.values():
         if table.name in wanted and store.exists(table):
-            frames[table.name] = _within(store.read(table), table, first, last)
+            frames[table.name] = _within(store.read(table), table, earliest, last)
     if LINKED_EVENTS in wanted and store.exists(EVENTS):
-        events = _within(store.read(EVENTS), EVENTS, first, last)
+        events = _within(store.read(EVENTS), EVENTS, earliest, last)
         has_links = store.exists(IDENTITIES)
         frames[LINKED_EVENTS] = with_linked_users(events, store.read(IDENTITIES)) if has_links else events
     if HISTORIES in wanted and store.exists(SEQUENCES):
@@ -106,15 +107,15 @@ def _frames(
 
 
 def _within(rows: DataFrame, table: Table, first: date, last: date) -> DataFrame:
-    if not table.partition:
+    if table.day is None:
         return rows
-    return rows.where(F.col(table.partition[0]).between(F.lit(first - timedelta(days=DAYS_SPANNED)), F.lit(last)))
+    return rows.where(F.col(table.day).between(F.lit(first), F.lit(last)))
 
 
 def _replace(store: Store, table: Table, rows: DataFrame, first: date, last: date, checked: Sequence[Table]) -> None:
     """Writes the days first to last, and passes on what they hold of tables that were not checked now."""
-    is_kept = F.col(table.partition[0]).between(F.lit(first), F.lit(last)) & ~_is_of(checked)
-    store.replace_days(table, store.read(table).where(is_kept).unionByName(rows), first, last)
+    kept = _within(store.read(table), table, first, last).where(~_is_of(checked))
+    store.replace_days(table, kept.unionByName(rows), first, last)
 
 
 def _of(rows: DataFrame, tables: Iterable[Table]) -> DataFrame:

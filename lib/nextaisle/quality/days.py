@@ -29,7 +29,7 @@ def days_to_check(night: Night, tables: Iterable[Table], reach: int) -> tuple[da
     | 9      | nothing       | 9                                             |
     | nothing| whatever      | every day that there is                       |
     """
-    dated = [table for table in tables if table.partition and night.store.exists(table)]
+    dated = [table for table in tables if table.day and night.store.exists(table)]
     known = _known_days(night.store, dated)
     if known is None:
         return (night.first, night.last) if night.first and night.last else None
@@ -48,7 +48,7 @@ def days_to_check(night: Night, tables: Iterable[Table], reach: int) -> tuple[da
 
 def _known_days(store: Store, tables: Sequence[Table]) -> tuple[date, date] | None:
     """The earliest day of any of the tables, and the last day of the logs; without files of logs, of the tables."""
-    days = [store.read(table).select(F.col(table.partition[0]).alias("day")) for table in tables]
+    days = [store.read(table).select(F.col(table.day).alias("day")) for table in tables if table.day]
     if not days:
         return None
     bounds = (F.min("day").alias("first"), F.max("day").alias("last"))

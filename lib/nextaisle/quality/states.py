@@ -85,7 +85,7 @@ def _state(night: Night, table: Table, job: Job, runs: Runs, logs: Logs, is_dail
         due = {max(due)} if due else set()
     # A day of the logs may have been read without an event of its own.
     known = logs.read if not job.reads else days
-    missing, stale = (frozenset(due - known), frozenset(due & known)) if table.partition else (frozenset(), frozenset())
+    missing, stale = (frozenset(due - known), frozenset(due & known)) if table.day else (frozenset(), frozenset())
     return TableState(table, sum(counts.values()), days, missing, stale, changed, runs.last)
 
 
@@ -111,14 +111,16 @@ def _changed(store: Store, table: Table, since: int | None) -> tuple[set[date], 
     version = store.current_version(table)
     if since == version:
         return set(), False
-    if not table.partition:
+    if not table.day:
         return set(), True
     days = store.changed_days(table, since) if since is not None else None
     return (_days(store, table), True) if days is None else (days, bool(days))
 
 
 def _days(store: Store, table: Table) -> set[date]:
-    return {row["day"] for row in store.read(table).select(F.col(table.partition[0]).alias("day")).distinct().collect()}
+    if not table.day:
+        return set()
+    return {row["day"] for row in store.read(table).select(F.col(table.day).alias("day")).distinct().collect()}
 
 
 def _counts(store: Store, table: Table) -> dict[date | None, int]:
@@ -126,10 +128,9 @@ def _counts(store: Store, table: Table) -> dict[date | None, int]:
     if not store.exists(table):
         return {}
     rows = store.read(table)
-    is_dated = bool(table.partition) and table.schema[table.partition[0]].dataType.simpleString() == "date"
-    if not is_dated:
+    if not table.day:
         return {None: rows.count()}
-    return {row["day"]: row["count"] for row in rows.groupBy(F.col(table.partition[0]).alias("day")).count().collect()}
+    return {row["day"]: row["count"] for row in rows.groupBy(F.col(table.day).alias("day")).count().collect()}
 
 
 def _runs(store: Store, job: str) -> Runs:
