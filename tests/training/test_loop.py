@@ -9,12 +9,16 @@ import pytest
 import torch
 
 from nextaisle.feed.batches import cut_in_order
-from nextaisle.feed.reader import Shard, read_windows
+from nextaisle.feed.reader import Feed, Shard, read_windows
 from nextaisle.feed.windows import join
 from nextaisle.model import load_model
+from nextaisle.training import loop
+from nextaisle.training.epoch import run_epoch
 from nextaisle.training.loop import train
-from nextaisle.training.plan import Plan
-from nextaisle.training.validation import ranks
+from nextaisle.training.plan import Epoch, Plan
+from nextaisle.training.progress import Progress
+from nextaisle.training.step import Step
+from nextaisle.training.validation import Validation, ranks
 
 MakePlan = Callable[..., Plan]
 STORED_CURVE = Path(__file__).parents[1] / "data" / "loss_curve.json"
@@ -68,6 +72,26 @@ def test_training_stops_when_validation_no_longer_improves_and_keeps_the_best_ep
     assert len(gains) == report.best_epoch + 2 < 30
     assert gains[report.best_epoch - 1] == max(gains)
     assert json.loads((plan.folder / "history.json").read_text())["best_epoch"] == report.best_epoch
+
+
+def test_weights_that_are_no_numbers_are_neither_judged_good_nor_kept(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poisoned(
+        epoch: int, step: Step, feed: Feed, validation: Validation | None, shard: Shard, progress: Progress
+    ) -> Epoch:
+        if epoch == 3:
+            for parameter in step.model.parameters():
+                parameter.data.fill_(math.nan)
+        return run_epoch(epoch, step, feed, validation, shard, progress)
+
+    monkeypatch.setattr(loop, "run_epoch", poisoned)
+    plan = make_plan("lstm", max_epochs=5)
+    report = train(plan)
+    assert [epoch.is_finite for epoch in report.history] == [True, True, False]
+    assert report.best_epoch < 3
+    assert report.history[-1].ndcg_at_10 == 0
+    assert all(bool(torch.isfinite(weights).all()) for weights in load_model(plan.folder).parameters())
 
 
 def test_without_validation_every_epoch_is_trained_and_the_last_kept(make_plan: MakePlan) -> None:

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from nextaisle import overlays
 from nextaisle.config import Settings
-from nextaisle.contract.errors import InputError
+from nextaisle.contract.errors import GateError, InputError
 from nextaisle.contract.tables import EXAMPLES, ITEMS
 from nextaisle.model import load_model
 from nextaisle.store import Store
@@ -134,6 +134,14 @@ def test_a_run_that_failed_says_so_and_is_not_taken_for_finished(
     assert tracker.find("training_key", training_key(small, data)) is None
     found = tracker._client.search_runs([tracker._experiment_id])
     assert [run.info.status for run in found] == ["FAILED"]
+
+
+def test_a_training_that_diverges_at_once_ends_the_night_and_names_the_setting(
+    data: TrainingData, small: Settings
+) -> None:
+    wild = small.training.model_copy(update={"learning_rate": 1e38, "clip_norm": 0.0})
+    with pytest.raises(GateError, match=r"training evaluated diverged: the loss of epoch 1 is .*lower training.learn"):
+        train_run(small.model_copy(update={"training": wild}), data, {})
 
 
 def test_without_a_refit_the_judged_weights_serve(data: TrainingData, small: Settings) -> None:

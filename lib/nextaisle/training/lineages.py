@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nextaisle.config import Settings, absolute
-from nextaisle.contract.errors import InputError
+from nextaisle.contract.errors import GateError, InputError
 from nextaisle.contract.runs import EVALUATED, SERVING
 from nextaisle.feed.reader import Files
 from nextaisle.job import code_hash
@@ -83,11 +83,25 @@ def train_lineages(settings: Settings, data: TrainingData, key: str, run_id: str
 def _trained(plan: Plan) -> Report:
     log.info("training %s on %d windows, %d items", plan.folder.name, plan.train.row_count, plan.spec.item_count)
     report = launch(train, plan, plan.settings.processes, plan.settings.launcher)
+    if report.has_diverged:
+        _go_on_with_earlier(plan, report)
     if not (plan.folder / "spec.json").is_file():
         raise InputError(
             f"{plan.folder} holds no weights after training; training.checkpoints must be shared by all hosts"
         )
     return report
+
+
+def _go_on_with_earlier(plan: Plan, report: Report) -> None:
+    """
+    Raises:
+        GateError: training diverged, and no epoch before was judged.
+    """
+    last = report.history[-1]
+    found = f"training {plan.folder.name} diverged: the loss of epoch {last.epoch} is {last.train_loss}"
+    if not report.best_epoch or plan.validation is None:
+        raise GateError(f"{found}, expected a finite one; lower training.learning_rate or set training.clip_norm")
+    log.warning("%s; the weights of epoch %d are kept", found, report.best_epoch)
 
 
 def _evaluated_plan(settings: Settings, data: TrainingData, folder: Path, run_id: str) -> Plan:

@@ -18,6 +18,8 @@ from nextaisle.training.validation import Validation, sample_targets
 def train(plan: Plan) -> Report:
     """Trains until the validation no longer improves, or for `plan.epochs`; the best weights end up in `plan.folder`.
 
+    An epoch whose loss is not finite is the last: what it learned is nothing.
+
     Called on every rank; only rank 0 writes, shows and logs.
     """
     distributed.start()
@@ -38,6 +40,8 @@ def _train(plan: Plan, shard: Shard) -> Report:
     with Progress(plan.folder.name, plan.epochs, plan.train.row_count, is_shown=shard.rank == 0) as progress:
         for epoch in range(1, plan.epochs + 1):
             history.append(run_epoch(epoch, step, feed, validation, shard, progress))
+            if not history[-1].is_finite:
+                break
             is_better = best == 0 or _is_gain(history[-1], history[best - 1])
             if is_better:
                 best = epoch
@@ -48,7 +52,7 @@ def _train(plan: Plan, shard: Shard) -> Report:
                     save_model(step.average.model, plan.folder)
             if _is_over(plan, epoch - best, time.monotonic() - clock):
                 break
-    if shard.rank == 0:
+    if shard.rank == 0 and best:
         _write_history(plan, history, best)
     return Report(tuple(history), best)
 

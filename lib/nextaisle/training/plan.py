@@ -1,5 +1,6 @@
 """All that a rank needs to train one model: plain data that survives a pickle."""
 
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,10 @@ class Epoch:
     examples_per_second: float
     seconds: float
 
+    @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.train_loss)
+
     def metrics(self, prefix: str = "") -> dict[str, float]:
         """By the names they have in MLflow, `prefix` before each; a judgement that was not made is left out."""
         found = {
@@ -65,7 +70,11 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Report:
-    """What rank 0 says at the end. `best_epoch` counts from 1; its weights are those in the folder."""
+    """What rank 0 says at the end. `best_epoch` counts from 1; its weights are those in the folder. 0 is none."""
 
     history: tuple[Epoch, ...]
     best_epoch: int
+
+    @property
+    def has_diverged(self) -> bool:
+        return not self.history[-1].is_finite

@@ -64,7 +64,7 @@ def judge(model: NextItemModel, validation: Validation, device: torch.device) ->
 
 
 def ranks(model: NextItemModel, batch: Batch, vector_ID: Tensor, is_before_session: bool = False) -> Tensor:
-    """rank_P of the batch's targets: 1 where no other item scores as high as the target."""
+    """rank_P of the batch's targets: 1 where no other item scores as high as the target. NaN counts against it."""
     encoded = model(batch.inputs)
     asked = asked_in_validation(batch, encoded.place_BS, is_before_session)
     state_PD = encoded.state_BSD[asked.row_P, asked.at_P]
@@ -80,5 +80,5 @@ def ranks(model: NextItemModel, batch: Batch, vector_ID: Tensor, is_before_sessi
         if model.pointer is not None:
             score_CI = put_repeats(score_CI, item_PL[rows], logit_PL[rows])
         target_score_C = score_CI.gather(1, asked.target_P[rows][:, None])
-        found.append((score_CI >= target_score_C).sum(1))
+        found.append((~(score_CI < target_score_C)).sum(1))
     return torch.cat(found) if found else asked.target_P
