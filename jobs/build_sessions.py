@@ -10,6 +10,7 @@ from nextaisle.sessions import (
     read_links,
     rebuild_linked_sessions,
     rebuild_sessions,
+    refuse_lost,
 )
 
 
@@ -20,6 +21,8 @@ def run(night: Night) -> Result:
     has_links = bool(settings.identities.path) or store.exists(IDENTITIES)
     if has_links:
         links = Links(read_links(night.spark, settings.identities, zone), store.read(IDENTITIES))
+        if settings.identities.path:
+            refuse_lost(links, settings.identities.max_lost_share)
         # A run that was killed has told nobody with which links it made sessions.
         first = first if is_as_left(night, JOB.name, EVENTS, SESSIONS) else EVERYTHING
         rebuilt = rebuild_linked_sessions(events, earlier, links, first, settings.sessions, zone)

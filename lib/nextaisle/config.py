@@ -176,6 +176,8 @@ class Users(Columns):
 
 
 class Identities(Columns):
+    max_lost_share: Share
+
     @field_validator("columns")
     @classmethod
     def _known_columns(cls, columns: dict[str, str]) -> dict[str, str]:

@@ -12,10 +12,11 @@ from jobs import build_sequences, build_sessions, check_tables
 from nextaisle import config
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Identities, Settings
+from nextaisle.contract.errors import GateError
 from nextaisle.contract.identities import with_linked_users
 from nextaisle.contract.tables import IDENTITIES, SEQUENCES, SESSIONS
 from nextaisle.job import execute
-from nextaisle.sessions import Links, read_links, rebuild_linked_sessions, rebuild_sessions
+from nextaisle.sessions import Links, read_links, rebuild_linked_sessions, rebuild_sessions, refuse_lost
 from nextaisle.store import Store
 from tests.sequences.events import ZONE, Event, events_of, in_new_york, publish
 
@@ -28,7 +29,9 @@ def identities(path: Path, *links: Link) -> Identities:
     """Links as (id, user, day), the day "" where it is not known."""
     path.write_text("".join(f"{','.join(link)}\n" for link in [("cookie", "login", "day"), *links]))
     columns = {"id": "cookie", "user_id": "login", "linked_date": "day"}
-    return Identities(path=str(path), format="csv", schema="", options={"header": "true"}, columns=columns)
+    return Identities(
+        path=str(path), format="csv", schema="", options={"header": "true"}, columns=columns, max_lost_share=1
+    )
 
 
 def in_order(rows: DataFrame) -> list[Any]:
@@ -65,6 +68,20 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> l
     linked = with_linked_users(events_of(spark, events), links)
     none = spark.createDataFrame([], SESSIONS.schema)
     return in_order(rebuild_sessions(linked, none, EVERYTHING, settings.sessions, ZONE).rows)
+
+
+def test_links_of_which_most_are_gone_stop_the_night(spark: SparkSession, tmp_path: Path) -> None:
+    def links(*ids: str) -> DataFrame:
+        path = tmp_path / f"links{len(ids)}.csv"
+        return read_links(spark, identities(path, *((each, "ann", "") for each in ids)), ZONE)
+
+    before, half, none = links("a", "b"), links("a"), links()
+    refuse_lost(Links(half, before), 0.5)
+    refuse_lost(Links(before, none), 0)
+    with pytest.raises(GateError, match=r"1 of the 2 ids that were linked are gone from .* max_lost_share = 0.4;"):
+        refuse_lost(Links(half, before), 0.4)
+    with pytest.raises(GateError, match="2 of the 2 ids"):
+        refuse_lost(Links(none, before), 0.5)
 
 
 @pytest.mark.slow

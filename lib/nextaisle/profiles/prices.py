@@ -14,16 +14,17 @@ from nextaisle.contract.tables import CATEGORY_PRICES
 
 _EPOCH: Final = "1970-01-01"
 _MONEY: Final = "decimal(18,4)"
+_MONEY_OF_EVENT: Final = "decimal(15,4)"
 _MEAN: Final = "decimal(24,6)"
 
 
 def with_money(events: DataFrame) -> DataFrame:
     """`events` with pieces, 1 where unknown, and money: price times pieces, rounded to 4 decimals (half up).
 
-    Money is null where the price is unknown, or where the product has no room in its column.
+    Money is null where the price is unknown, or where it is 1e11 or more: a user's sum must have room in its column.
     """
     pieces = F.coalesce("quantity", F.lit(1).cast("decimal(18,3)"))
-    money = (F.col("price") * F.col("pieces")).try_cast(_MONEY)
+    money = (F.col("price") * F.col("pieces")).try_cast(_MONEY_OF_EVENT).cast(_MONEY)
     return events.withColumn("pieces", pieces).withColumn("money", money)
 
 

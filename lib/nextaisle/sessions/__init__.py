@@ -1,8 +1,9 @@
 """Events to sessions: whole, or from the day on which events changed."""
 
-from nextaisle.sessions.linking import Links, fingerprint, read_links, rebuild_linked_sessions
+from nextaisle.sessions.linking import Links, fingerprint, read_links, rebuild_linked_sessions, refuse_lost
 from nextaisle.sessions.rebuilding import Rebuilt, count_sessions, rebuild_sessions
 
 __all__ = [
     "Links", "Rebuilt", "count_sessions", "fingerprint", "read_links", "rebuild_linked_sessions", "rebuild_sessions",
+    "refuse_lost",
 ]  # fmt: skip

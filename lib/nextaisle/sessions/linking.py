@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.config import Identities, Sessions
+from nextaisle.contract.errors import GateError
 from nextaisle.contract.identities import LINK, with_linked_users
 from nextaisle.contract.tables import IDENTITIES
 from nextaisle.mapped import read_mapped
@@ -31,6 +32,22 @@ def read_links(spark: SparkSession, source: Identities, zone: str) -> DataFrame:
     links = read_mapped(spark, source, "identities", types, ("id", "user_id"), zone)
     since = F.coalesce("linked_date", F.lit(SINCE_EVER)).alias("linked_date")
     return links.groupBy("id", since).agg(F.min("user_id").alias("user_id")).select(*LINK)
+
+
+def refuse_lost(links: Links, max_share: float) -> None:
+    """
+    Raises:
+        GateError: more than `max_share` of the ids that were linked are so no longer, as after an export that failed.
+    """
+    still = links.now.select("id", F.lit(True).alias("is_linked")).distinct()
+    counts = (F.count("*").alias("known"), F.count_if(F.col("is_linked").isNull()).alias("lost"))
+    row = links.before.select("id").distinct().join(still, "id", "left").agg(*counts).collect()[0]
+    if row["lost"] > max_share * row["known"]:
+        raise GateError(
+            f"{row['lost']} of the {row['known']} ids that were linked are gone from [identities], more than "
+            f"max_lost_share = {max_share:g}; their users would fall apart. Is the export whole? If they are to go, "
+            "set identities.max_lost_share=1 for this night"
+        )
 
 
 def fingerprint(links: DataFrame) -> str:
