@@ -1,6 +1,8 @@
 """What a shop knows beside its logs (items, users, identities), read as the configuration maps it."""
 
 from collections.abc import Mapping
+from datetime import date
+from typing import Final
 
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, SparkSession
@@ -9,6 +11,10 @@ from pyspark.sql import functions as F
 from nextaisle.config import Columns, absolute
 from nextaisle.contract.errors import ConfigurationError, InputError
 from nextaisle.spark import mapping_rules
+
+# From when what is told without a day holds: always, as far as anybody can tell. A first event's day would be another
+# one once a late event arrives, and the row another row.
+SINCE_EVER: Final = date(1970, 1, 1)
 
 
 def read_mapped(

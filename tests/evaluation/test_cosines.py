@@ -6,10 +6,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from nextaisle import overlays
+from nextaisle.arrays import pair_keys
 from nextaisle.evaluation import cosines
 from nextaisle.evaluation.cosines import measure_cosines, strongest_pairs
 from nextaisle.evaluation.histories import build_histories
-from nextaisle.evaluation.ragged import pair_keys
 from tests.evaluation.rows import at, items, sessions
 
 AS_OF = date(2024, 1, 31)

@@ -1,7 +1,7 @@
 import numpy as np
 
+from nextaisle.arrays import padded, ranges
 from nextaisle.evaluation.contexts import Contexts
-from nextaisle.evaluation.ragged import padded, ranges
 from nextaisle.evaluation.rankers import Links, fill, followers_of_last, own_frequent, similar_to_recent
 
 VIEW, PURCHASE = 1, 6

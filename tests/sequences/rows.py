@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from nextaisle.sequences.vocabulary import Lookup, _hashes
+from nextaisle.arrays import hashed
+from nextaisle.sequences.vocabulary import Lookup
 
 MIDNIGHT = datetime(2024, 1, 1, tzinfo=UTC)
 FIRST_DAY = 19723  # 2024-01-01, in days since 1970
@@ -49,6 +50,6 @@ def table(*rows: dict[str, Any]) -> pa.Table:
 
 def lookup(*item_ids: str) -> Lookup:
     """Items 1, 2, ... in this order."""
-    hashes = _hashes(pa.array(item_ids, pa.string()))
+    hashes = hashed(pa.array(item_ids, pa.string()))
     order = np.argsort(hashes)
     return Lookup(hashes[order], (order + 1).astype(np.int32))

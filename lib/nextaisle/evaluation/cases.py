@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nextaisle.arrays import pair_keys, split_keys
 from nextaisle.config import Evaluation
 from nextaisle.contract.tokens import EVENT_TYPE_INDEX
-from nextaisle.evaluation.ragged import pair_keys, split_keys
 
 Array = npt.NDArray[Any]
 

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nextaisle.arrays import ranges
 from nextaisle.evaluation.cases import Cases, Histories
-from nextaisle.evaluation.ragged import ranges
 
 Array = npt.NDArray[Any]
 

@@ -14,7 +14,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
-from nextaisle.evaluation.ragged import pair_keys, split_keys
+from nextaisle.arrays import pair_keys, split_keys
 
 Array = npt.NDArray[Any]
 

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nextaisle.evaluation.ragged import pair_keys
+from nextaisle.arrays import pair_keys
 
 Array = npt.NDArray[Any]
 

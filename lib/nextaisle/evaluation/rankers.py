@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nextaisle.arrays import padded, pair_keys, ranges, split_keys
 from nextaisle.evaluation.contexts import Contexts
-from nextaisle.evaluation.ragged import padded, pair_keys, ranges, split_keys
 
 Array = npt.NDArray[Any]
 

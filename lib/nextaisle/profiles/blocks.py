@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nextaisle.arrays import run_starts
 from nextaisle.contract.tokens import EVENT_TYPES
-from nextaisle.profiles.timelines import Timeline, run_starts, timeline_of
+from nextaisle.profiles.timelines import Timeline, timeline_of
 
 Array = npt.NDArray[Any]
 

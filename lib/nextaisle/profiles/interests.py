@@ -10,8 +10,9 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nextaisle.arrays import gathered
 from nextaisle.profiles.blocks import Block, Rules, array, coded, dates, is_valid, offsets, seed_structs, structs
-from nextaisle.profiles.timelines import Facts, counted, facts_of, gathered, known_keys, running, within
+from nextaisle.profiles.timelines import Facts, counted, facts_of, known_keys, running, within
 
 Array = npt.NDArray[Any]
 

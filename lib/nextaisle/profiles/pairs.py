@@ -8,12 +8,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from nextaisle.arrays import gathered, hashed, run_starts
 from nextaisle.contract.tokens import EVENT_TYPES
-from nextaisle.profiles.timelines import gathered, run_starts
 
 Array = npt.NDArray[Any]
 
@@ -58,8 +57,8 @@ def session_pairs(batches: Iterable[pa.RecordBatch], rules: Rules) -> Iterator[p
     for batch in batches:
         for sessions in _blocks(batch):
             visits, items = _visits(sessions)
-            hash_S = _hashes(sessions.column("session_id"))
-            parts = [*transitions(visits, rules), co_purchases(visits, hash_S, _hashes(items), rules.max_basket_items)]
+            hash_S = hashed(sessions.column("session_id"))
+            parts = [*transitions(visits, rules), co_purchases(visits, hash_S, hashed(items), rules.max_basket_items)]
             yield _batch(Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), items)
 
 
@@ -119,12 +118,6 @@ def _mixed(first: Array, second: Array) -> Array:
         mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
     mixed ^= mixed >> np.uint64(31)
     return mixed
-
-
-def _hashes(texts: pa.Array) -> Array:
-    """SipHash with a fixed key, as pandas computes it in C."""
-    hashes: Array = pd.util.hash_array(texts.to_numpy(zero_copy_only=False).astype(object), categorize=False)
-    return hashes
 
 
 def _blocks(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

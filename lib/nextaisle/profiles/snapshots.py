@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from nextaisle.arrays import gathered
 from nextaisle.profiles.blocks import (
     TYPES,
     Block,
@@ -28,7 +29,7 @@ from nextaisle.profiles.blocks import (
 from nextaisle.profiles.decimals import check_room, scaled, unscaled
 from nextaisle.profiles.funnel import CART_PURCHASED, CARTED, VIEW_PURCHASED, VIEWED
 from nextaisle.profiles.interests import brand_columns, category_columns, clock_columns
-from nextaisle.profiles.timelines import Facts, Timeline, counted, facts_of, gathered, running
+from nextaisle.profiles.timelines import Facts, Timeline, counted, facts_of, running
 
 Array = npt.NDArray[Any]
 

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from nextaisle.arrays import gathered, run_starts
+
 Array = npt.NDArray[Any]
 
 
@@ -112,22 +114,6 @@ def within(place_K: Array, most: int) -> Array:
     lengths = np.diff(starts, append=len(place_K))
     is_within_K: Array = np.arange(len(place_K)) - np.repeat(starts, lengths) < most
     return is_within_K
-
-
-def gathered(first: Array, end: Array) -> Array:
-    """All places of the ranges first[i] to end[i] - 1, one range after the other: [0, 1], [2, 4] gives 0 1 1 2 3."""
-    lengths = end - first
-    offsets = np.cumsum(lengths) - lengths
-    places: Array = np.arange(lengths.sum()) + np.repeat(first - offsets, lengths)
-    return places
-
-
-def run_starts(*columns: Array) -> Array:
-    """Places where a run of equal values (in all columns together) begins: 7 7 8 7 gives 0 2 3; none for none."""
-    if not len(columns[0]):
-        return np.zeros(0, np.int64)
-    changes = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
-    return np.flatnonzero(np.concatenate([[True], changes]))
 
 
 def _is_among_first(place_P: Array, rank_P: Array, times: Timeline, most: int) -> Array:

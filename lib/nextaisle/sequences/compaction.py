@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from nextaisle.arrays import Integers, run_starts
 from nextaisle.sequences.histories import user_ids, users_of, whole_users
-from nextaisle.sequences.ranges import Integers, run_starts
 
 # More than any user's events: users' counts stand one after the other on one line.
 _APART = 1 << 40

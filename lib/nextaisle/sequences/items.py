@@ -7,8 +7,9 @@ from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import ITEMS
 from nextaisle.contract.tokens import FIRST_ITEM_INDEX
+from nextaisle.mapped import SINCE_EVER
 from nextaisle.sequences.catalogue import ATTRIBUTES
-from nextaisle.sequences.states import SINCE_EVER, VALID_FROM, changed_states
+from nextaisle.sequences.states import VALID_FROM, changed_states
 
 
 def changed_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, through: date) -> DataFrame:

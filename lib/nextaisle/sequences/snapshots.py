@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from nextaisle.arrays import Integers, gathered, run_starts
 from nextaisle.sequences.compaction import is_kept
 from nextaisle.sequences.histories import Histories, flat, histories_of, list_lengths, user_ids, users_of
-from nextaisle.sequences.ranges import Integers, gathered, run_starts
 from nextaisle.sequences.vocabulary import Lookup
 
 # Events written per Arrow batch: a block of users becomes many times its size, since each row repeats what was before.

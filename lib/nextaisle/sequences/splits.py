@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from nextaisle.sequences.ranges import Integers, run_starts
+from nextaisle.arrays import Integers, run_starts
 
 SPLITS: Final = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST, NONE = range(4)

@@ -14,12 +14,9 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Columns
 from nextaisle.contract.tables import Table
-from nextaisle.mapped import read_mapped
+from nextaisle.mapped import SINCE_EVER, read_mapped
 
 VALID_FROM: Final = "valid_from"
-# From when the first known state holds: always, as far as anybody can tell. A first event's day would be another one
-# once a late event arrives, and the row another row.
-SINCE_EVER: Final = date(1970, 1, 1)
 
 
 def read_states(

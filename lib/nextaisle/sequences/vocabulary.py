@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame
 
+from nextaisle.arrays import hashed
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tokens import EVENT_TYPE_INDEX, UNKNOWN_TYPE_INDEX
 
@@ -29,7 +29,7 @@ class Lookup(NamedTuple):
             InputError: an item has none.
         """
         coded = item_ids.dictionary_encode()
-        hashes = _hashes(coded.dictionary)
+        hashes = hashed(coded.dictionary)
         place = np.minimum(np.searchsorted(self.hash, hashes), max(len(self.hash) - 1, 0))
         found = self.hash[place] == hashes if len(self.hash) else np.zeros(len(hashes), bool)
         if not found.all():
@@ -62,10 +62,5 @@ def type_indices(event_types: pa.Array) -> NDArray[np.int8]:
 
 def _hashed(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        hashes = pa.array(_hashes(batch.column("item_id")).view(np.int64))
+        hashes = pa.array(hashed(batch.column("item_id")).view(np.int64))
         yield pa.RecordBatch.from_arrays([hashes, batch.column("item_index")], ["hash", "item_index"])
-
-
-def _hashes(item_ids: pa.Array) -> NDArray[np.uint64]:
-    """SipHash with a fixed key, as pandas computes it in C."""
-    return pd.util.hash_array(item_ids.to_numpy(zero_copy_only=False).astype(object), categorize=False)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from nextaisle.sequences.ranges import Integers, gathered, run_starts
+from nextaisle.arrays import Integers, gathered, run_starts
 from nextaisle.sequences.splits import NONE
 
 

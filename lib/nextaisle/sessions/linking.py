@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import date
-from typing import Final
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -11,11 +10,8 @@ from nextaisle.config import Identities, Sessions
 from nextaisle.contract.errors import GateError
 from nextaisle.contract.identities import LINK, with_linked_users
 from nextaisle.contract.tables import IDENTITIES
-from nextaisle.mapped import read_mapped
+from nextaisle.mapped import SINCE_EVER, read_mapped
 from nextaisle.sessions.rebuilding import Rebuilt, rebuild_in_part, rebuild_sessions
-
-# A link without a day holds always.
-SINCE_EVER: Final = date(1970, 1, 1)
 
 
 @dataclass(frozen=True)
