@@ -68,6 +68,68 @@ def test_a_policy_that_would_be_half_ignored_is_refused(policy: str, named: str)
     assert named in message
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("database.url", "postgresql://shop:hunter2@db/shop"),
+        ("tracking.url", "postgresql://mlflow:hunter2@db/mlflow"),
+        ("trackinguri", "postgresql://mlflow:hunter2@db/mlflow"),
+        ("database.options.password", "{of='hunter2'}"),
+        ("database.options", "['hunter2']"),
+        ("items.options.pin", '["hunter2"]'),
+        ("tracking.uri", "['http://mlflow:hunter2@db/']"),
+    ],
+)
+def test_what_is_wrong_with_a_setting_is_said_without_its_secret(key: str, value: str) -> None:
+    message = refusal("database.query=select '{date}'", f"{key}={value}")
+    assert f"--set {key}" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("name", ["password", "Password"])
+def test_a_password_among_the_options_is_refused(name: str) -> None:
+    sets = ["database.url=jdbc:x:y", "database.query={date}", f"database.options.{name}=hunter2"]
+    assert "password_variable" in refusal(*sets)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no server at http://ann:hunter2@host/, is it up?", "no server at http://***@host/, is it up?"),
+        ("s3a://AKIA:hun/ter2@bucket/t", "s3a://***@bucket/t"),
+        ("mysql://u:p@hunter2@h/db", "mysql://***@h/db"),
+        ("jdbc:oracle:thin:scott/hunter2@//db:1521/x", "jdbc:oracle:***@//db:1521/x"),
+        ("jdbc:sqlserver://h;user=a;password={hun;ter2}", "jdbc:sqlserver://h;***"),
+        ("jdbc:postgresql://h/d?user=a&sslpassword=hunter2", "jdbc:postgresql://h/d?***"),
+        ("jdbc:postgresql://h/d?user=a&passwd=hun@ter2", "jdbc:postgresql:***"),
+        ("jdbc:teradata://h/DATABASE=d,PASSWORD=hunter2", "jdbc:teradata://h/DATABASE=d,PASSWORD=***"),
+        ("abfss://c@account/?sig=hunter2", "abfss://c@account/?***"),
+        ("wasbs://c:hunter2@account/x", "wasbs://***@account/x"),
+        ("https://a/b#access_token=hunter2", "https://a/b#***"),
+        ("the driver said: password=hunter2 is wrong", "the driver said: password=*** is wrong"),
+        ("nothing at hdfs://nn:8020/logs/2024-01-01/?.json; is it?", None),
+        ("var/logs/{date}/*.json of ann@example.org", None),
+    ],
+)
+def test_of_a_url_neither_who_asks_nor_what_is_asked_is_shown(text: str, shown: str | None) -> None:
+    assert config.without_secrets(text) == (shown or text)
+
+
+def test_of_options_those_alone_are_shown_that_hold_no_secret() -> None:
+    settings = overlays.load(
+        assignments=[
+            "source.options={pem_private_key='hunter2', apikey='hunter2', Header='true', 'fs.azure.sas.c.a'='hunter2'}",
+            "database.options={user='ann', Authorization='Bearer hunter2'}",
+            "items.path=s3a://key:hunter2@bucket/items",
+            "tracking.uri=http://mlflow.internal:5000",
+        ]
+    )
+    shown = settings.flat()
+    assert "hunter2" not in str(shown)
+    assert (shown["source.options.Header"], shown["database.options.user"]) == ("true", "ann")
+    assert shown["tracking.uri"] == "http://mlflow.internal:5000"
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         overlays.load([Path("nowhere.toml")])

@@ -20,9 +20,20 @@ Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Tree = dict[str, Any]
-# What a log must not show: the value of such a key, and what follows such words within a URI.
-_SECRET_KEY = re.compile(r"(?i)passw|secret|token|access.?key|account.?key|credential")
-_SECRETS_IN_TEXT = re.compile(r"(?i)(://[^/@:\s]*:)[^/@\s]+(?=@)|([?&;](?:password|pwd|secret|token)=)[^&;\s]+")
+# Options of Spark's readers that hold no secret, in lower case; the value of any other is hidden.
+_HARMLESS = (
+    "basepath", "charset", "comment", "compression", "dateformat", "delimiter", "driver", "emptyvalue", "encoding",
+    "enforceschema", "escape", "fetchsize", "header", "ignoreleadingwhitespace", "ignoretrailingwhitespace",
+    "inferschema", "linesep", "locale", "lowerbound", "maxcharspercolumn", "maxcolumns", "mergeschema", "mode",
+    "multiline", "nullvalue", "numpartitions", "partitioncolumn", "pathglobfilter", "primitivesasstring", "quote",
+    "recursivefilelookup", "sep", "timestampformat", "timestampntzformat", "timezone", "upperbound", "user",
+)  # fmt: skip
+_URL = re.compile(r"(?i)\b(jdbc:\w{1,30}:|[a-z][\w+.-]{0,30}:(?=//))(\S+)")
+_QUERY = re.compile(r"[?;#]")
+# Azure's name a container before the @.
+_CONTAINER = re.compile(r"//[^/:@]+@[^@]*")
+_AZURE = ("abfs:", "abfss:", "wasb:", "wasbs:")
+_SECRET_IN_TEXT = re.compile(r"(?i)((?:passw|pwd|secret|token|credential|(?:api|access|account)_?key)\w*=)[^\s&]+")
 _HIDDEN = "***"
 
 EVENT_COLUMNS = (
@@ -203,7 +214,7 @@ class Database(Section):
             raise ValueError(
                 f"query is {self.query!r}, expected a SELECT of one day, with {{date}} where the day stands"
             )
-        if "password" in self.options:
+        if "password" in map(str.lower, self.options):
             raise ValueError("options has a password; name the environment variable that holds it: password_variable")
         return self
 
@@ -508,8 +519,7 @@ class Settings(Section):
 
     def shown(self) -> Tree:
         """The whole tree, as it may be logged and kept: without passwords, be it in options or in URIs."""
-        shown = without_secrets(self.model_dump(mode="json", by_alias=True))
-        return cast(Tree, shown)
+        return cast(Tree, shown_setting(self.model_dump(mode="json", by_alias=True)))
 
 
 def home() -> Path:
@@ -529,15 +539,42 @@ def leaves(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:
     return found
 
 
-def without_secrets(value: object, key: str = "") -> object:
-    """A value of the configuration, or a tree of them, as it may be shown."""
+def shown_setting(value: object, key: str = "") -> object:
+    """A setting, as `database.options.user`, or a tree of them, as it may be shown: most options hidden."""
     if isinstance(value, dict):
-        return {name: without_secrets(each, name) for name, each in value.items()}
-    if not isinstance(value, str) or key == "password_variable":
-        return value
-    if value and _SECRET_KEY.search(key):
+        return {name: shown_setting(each, f"{key}.{name}") for name, each in value.items()}
+    _, is_option, option = f"{key}.".partition("options.")
+    if is_option and value and option[:-1].lower() not in _HARMLESS:
         return _HIDDEN
-    return _SECRETS_IN_TEXT.sub(lambda found: f"{found[1] or found[2]}{_HIDDEN}", value)
+    if isinstance(value, list | tuple):
+        return [shown_setting(each, key) for each in value]
+    return without_secrets(value) if isinstance(value, str) else value
+
+
+def without_secrets(text: str) -> str:
+    """A text, as it may be shown: of URLs neither who asks nor what is asked.
+
+    | text                                         | shown                            |
+    |----------------------------------------------|----------------------------------|
+    | no server at http://ann:secret@host/         | no server at http://***@host/    |
+    | jdbc:mysql://host/shop?user=ann&key=secret   | jdbc:mysql://host/shop?***       |
+    | jdbc:oracle:thin:ann/secret@//host:1521/shop | jdbc:oracle:***@//host:1521/shop |
+    """
+    return _SECRET_IN_TEXT.sub(rf"\1{_HIDDEN}", _URL.sub(_shown_url, text))
+
+
+def _shown_url(found: re.Match[str]) -> str:
+    scheme, rest = found[1], found[2]
+    place, *query = _QUERY.split(rest, maxsplit=1)
+    if query and "@" in query[0]:  # of a password with a question mark, or behind one: nobody can tell
+        return scheme + _HIDDEN
+    user, _, host = place.rpartition("@")
+    if user and not (scheme.lower() in _AZURE and _CONTAINER.fullmatch(place)):
+        place = f"{'//' * place.startswith('//')}{_HIDDEN}@{host}"
+    if query:
+        mark = rest[len(rest) - len(query[0]) - 1]
+        place += mark + (_HIDDEN if "=" in query[0] else query[0])
+    return scheme + place
 
 
 def _needs_each_other(name: str, word: str, is_needed: bool, other: str, is_given: bool) -> None:

@@ -25,7 +25,7 @@ from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle import overlays
-from nextaisle.config import Settings
+from nextaisle.config import Settings, without_secrets
 from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, ConflictError, NextaisleError
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
 from nextaisle.spark import create_session, write_text
@@ -99,7 +99,9 @@ def main(job: Job) -> None:
     """The command line of a file in jobs/; ends the process with the exit code that contract/errors.py gives."""
     if "NEXTAISLE_TERMINAL" in os.environ:  # spark-submit's driver has but a pipe, which shows no progress bar
         os.dup2(os.open(os.environ["NEXTAISLE_TERMINAL"], os.O_WRONLY | os.O_NOCTTY), sys.stderr.fileno())
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Discreet("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("py4j", "alembic", "mlflow.store.db", "matplotlib"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # Py4J tells the root logger, with a traceback, of each idle connection that it opens again.
@@ -108,14 +110,42 @@ def main(job: Job) -> None:
     if job.plan and arguments.plan:
         job = planning(job, job.plan)
     outcome = _outcome_of(job, arguments)
-    line = json.dumps(asdict(outcome), ensure_ascii=False, default=str)
-    if "://" in arguments.outcome:
-        write_text(create_session(job.name), arguments.outcome, line + "\n")
-    elif arguments.outcome:
-        Path(arguments.outcome).write_text(line + "\n", encoding="utf-8")
-    else:
-        print(line, flush=True)
+    _leave(outcome, arguments.outcome)
     sys.exit(outcome.exit_code)
+
+
+class Discreet(logging.Formatter):
+    """Shows no secret, whatever a message or a traceback repeats."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return without_secrets(super().format(record))
+
+
+def _leave(outcome: Outcome, place: str) -> None:
+    """Writes the outcome to its place, which `_make_room` has seen; where that fails after all, it is printed."""
+    line = json.dumps(asdict(outcome), ensure_ascii=False, default=str)
+    try:
+        if "://" in place:
+            write_text(create_session(outcome.job), place, line + "\n")
+        elif place:
+            Path(place).write_text(line + "\n", encoding="utf-8")
+    except Exception as error:  # Hadoop's come as Py4J's; the job's own exit code is what counts
+        log.error("the outcome could not be written to %s: %s", place, error)
+        place = ""
+    if not place:
+        print(line, flush=True)
+
+
+def _make_room(place: str) -> None:
+    """Makes the folder of --outcome, and takes an earlier run's outcome away, before the job runs for hours."""
+    if not place or "://" in place:
+        return
+    try:
+        Path(place).parent.mkdir(parents=True, exist_ok=True)
+        Path(place).touch()
+        Path(place).unlink()
+    except OSError as error:
+        raise ConfigurationError(f"--outcome {place} cannot be written: {error}") from error
 
 
 def planning(job: Job, plan: Callable[[Night], Result]) -> Job:
@@ -127,6 +157,7 @@ def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
     try:
         settings = overlays.load(arguments.conf, arguments.set)
         first, last = _days(arguments)
+        _make_room(arguments.outcome)
     except ConfigurationError as error:
         log.error("%s", error)
         return _failed(job, None, str(error), error.exit_code, "", 0.0)
@@ -285,7 +316,7 @@ def _succeeded(job: Job, night: Night, result: Result, word: str, run_id: str, s
 
 def _failed(job: Job, night: Night | None, reason: str, exit_code: int, run_id: str, seconds: float) -> Outcome:
     first, last = (night.first, night.last) if night else (None, None)
-    seconds = round(seconds, 1)
+    reason, seconds = without_secrets(reason), round(seconds, 1)
     return Outcome(job.name, _shown(first, last), "failed", {}, seconds, {}, run_id, "", reason, exit_code, first, last)
 
 
