@@ -33,7 +33,7 @@ _QUERY = re.compile(r"[?;#]")
 # Azure's name a container before the @.
 _CONTAINER = re.compile(r"//[^/:@]+@[^@]*")
 _AZURE = ("abfs:", "abfss:", "wasb:", "wasbs:")
-_SECRET_IN_TEXT = re.compile(r"(?i)((?:passw|pwd|secret|token|credential|(?:api|access|account)_?key)\w*=)[^\s&]+")
+_SECRET_IN_TEXT = re.compile(r"(?i)((?:passw|pwd|secret|token|credential|(?:api|access|account)_?key)\w{0,30}=)[^\s&]+")
 _HIDDEN = "***"
 
 EVENT_COLUMNS = (
