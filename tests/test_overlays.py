@@ -149,6 +149,24 @@ def test_later_words_count(tmp_path: Path) -> None:
     assert (sessions.gap_minutes, sessions.max_hours) == (10, 12)
 
 
+@pytest.mark.parametrize("path", ["file://tables", "s3a:bucket/tables", "var/a`b"])
+def test_what_is_no_place_of_tables_is_refused(path: str) -> None:
+    assert f"store.root: {'String' if '`' in path else 'Value error'}" in refusal(f"store.root={path}")
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("var/10:00/tables", f"{config.home()}/var/10:00/tables"),
+        ("hdfs:///tables", "hdfs:///tables"),
+        ("file:///data/tables", "file:/data/tables"),
+        ("file:/data/tables", "file:/data/tables"),
+    ],
+)
+def test_a_place_is_a_path_or_a_uri(path: str, place: str) -> None:
+    assert config.absolute(overlays.load(assignments=[f"store.root={path}"]).store.root) == place
+
+
 def test_every_overlay_in_conf_is_valid() -> None:
     for overlay in (config.home() / "conf").glob("*.toml"):
         assert overlays.load([overlay]).store.root

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, cast
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from nextaisle.contract.reasons import REASONS
 from nextaisle.contract.tokens import EVENT_TYPES
@@ -20,6 +20,17 @@ Positive = Annotated[int, Field(gt=0)]
 NotNegative = Annotated[int, Field(ge=0)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Tree = dict[str, Any]
+_URI = re.compile(r"[A-Za-z][\w+.-]*:/")
+
+
+def _place(path: str) -> str:
+    """A path, or a URI of any of Hadoop's file systems."""
+    if re.match(r"file://[^/]|[A-Za-z][\w+.-]*:(?!/)", path):
+        raise ValueError(f"{path!r} is no place; expected a path, or a URI like hdfs://host/logs or file:///logs")
+    return path
+
+
+Place = Annotated[str, AfterValidator(_place)]
 # Options of Spark's readers that hold no secret, in lower case; the value of any other is hidden.
 _HARMLESS = (
     "basepath", "charset", "comment", "compression", "dateformat", "delimiter", "driver", "emptyvalue", "encoding",
@@ -54,7 +65,7 @@ class Section(BaseModel):
 class Columns(Section):
     """A place to read from, and how its columns are mapped to ours."""
 
-    path: str
+    path: Place
     format: str
     # `schema` would shadow a method of pydantic's.
     ddl: str = Field(alias="schema")
@@ -352,7 +363,7 @@ class Training(Section):
     max_minutes: Annotated[float, Field(ge=0)]
     validation_cases: NotNegative
     refit: bool
-    checkpoints: str
+    checkpoints: Place
     seed: int
 
 
@@ -446,13 +457,13 @@ class Synthetic(Section):
 
 
 class Store(Section):
-    root: str
+    root: Annotated[Place, Field(pattern="^[^`]*$")]  # within a backtick Delta finds no table
     database: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,63})?$")]
 
 
 class Tracking(Section):
     uri: str
-    artifacts: str
+    artifacts: Place
     experiment: str
     model_name: str
 
@@ -528,8 +539,15 @@ def home() -> Path:
 
 
 def absolute(path: str) -> str:
-    """A path of the configuration, made absolute; a URI stays as it is."""
-    return path if not path or "://" in path or path.startswith("/") else str(home() / path)
+    """A path of the configuration, made absolute; a URI stays as it is, of file:/// one stroke, as Spark writes it."""
+    if path.startswith("file:///"):
+        return path.replace("///", "/", 1)
+    return path if not path or path.startswith("/") or _URI.match(path) else str(home() / path)
+
+
+def local(path: str) -> Path:
+    """The same as a path of this machine, be it said as file:///."""
+    return Path(absolute(path).removeprefix("file:"))
 
 
 def leaves(tree: Tree, prefix: str = "") -> list[tuple[str, Any]]:

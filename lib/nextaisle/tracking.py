@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from nextaisle.config import Settings, absolute, without_secrets
+from nextaisle.config import Settings, absolute, local, without_secrets
 from nextaisle.config import Tracking as TrackingSettings
 from nextaisle.contract.errors import InputError
 
@@ -61,7 +61,7 @@ class Tracker:
     def __init__(self, settings: TrackingSettings) -> None:
         self._settings = settings
         self._uri = _absolute_uri(settings.uri)
-        self._artifacts = absolute(settings.artifacts)
+        self._artifacts = local(settings.artifacts)
         self._downloads: dict[tuple[str, str], Path] = {}
 
     def start(self, name: str, tags: Mapping[str, str]) -> str:
@@ -211,7 +211,7 @@ class Tracker:
                 log.warning("experiment %s was deleted, and is restored", self._settings.experiment)
                 self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        location = Path(self._artifacts).as_uri() if self._uri.startswith(_SQLITE) else None
+        location = self._artifacts.as_uri() if self._uri.startswith(_SQLITE) else None
         return str(self._client.create_experiment(self._settings.experiment, location))
 
     def _ensure_model(self) -> None:
