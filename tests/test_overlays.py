@@ -5,6 +5,7 @@ import pytest
 
 from nextaisle import config, overlays
 from nextaisle.contract.errors import ConfigurationError
+from nextaisle.evaluation.metrics import metric_names
 
 
 def refusal(*assignments: str) -> str:
@@ -167,6 +168,11 @@ def test_a_place_is_a_path_or_a_uri(path: str, place: str) -> None:
     assert config.absolute(overlays.load(assignments=[f"store.root={path}"]).store.root) == place
 
 
+def test_candidates_may_be_compared_by_every_metric() -> None:
+    for name in metric_names([5, 20]):
+        assert overlays.load(assignments=["evaluation.ks=[5, 20]", f"promotion.metric={name}"])
+
+
 def test_every_overlay_in_conf_is_valid() -> None:
     for overlay in (config.home() / "conf").glob("*.toml"):
         assert overlays.load([overlay]).store.root
@@ -192,6 +198,10 @@ def test_a_fixed_cut_decides_the_split() -> None:
     [
         ("sequences.max_events=10", "sequences.max_events is 10, expected at least examples.length"),
         ("sequences.daily_days=3", "sequences.daily_days is 3, expected at least events.max_late_days"),
+        ("promotion.metric=ndcg_at_7", "promotion.metric is 'ndcg_at_7', expected one at a cut-off of evaluation.ks"),
+        ("promotion.metric=loss", "promotion.metric: String should match"),
+        ("evaluation.ks=[]", "evaluation.ks: Tuple should have at least 1 item"),
+        ("tracking.model_name=o'brien", "tracking.model_name: String should match"),
         ("model.span=1", "model.span is 1, expected at least examples.stride"),
     ],
 )

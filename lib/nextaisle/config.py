@@ -382,7 +382,7 @@ class Evaluation(Section):
     cut: date | Literal[""]
     target_event_types: tuple[str, ...]
     exclude: Literal["none", "seen"]
-    ks: tuple[Positive, ...]
+    ks: Annotated[tuple[Positive, ...], Field(min_length=1)]
     max_context: Positive
     user_share: Share
     neighbours: Positive
@@ -410,7 +410,7 @@ class Evaluation(Section):
 
 
 class Promotion(Section):
-    metric: str
+    metric: Annotated[str, Field(pattern="^(hr|recall|precision|f1|ndcg|mrr|map)_at_[0-9]+$")]
     tolerance: Share
 
 
@@ -465,7 +465,7 @@ class Tracking(Section):
     uri: str
     artifacts: Place
     experiment: str
-    model_name: str
+    model_name: Annotated[str, Field(pattern=r"^[\w .-]+$")]  # MLflow's filters have no quotes within a name
 
 
 class Settings(Section):
@@ -521,6 +521,15 @@ class Settings(Section):
             raise ValueError(
                 f"model.span is {self.model.span}, expected at least examples.stride, {self.examples.stride}: a target "
                 "is foreseen from an input that the encoder sees"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _metric_of_promotion_is_measured(self) -> Self:
+        if int(self.promotion.metric.rpartition("_")[2]) not in self.evaluation.ks:
+            raise ValueError(
+                f"promotion.metric is {self.promotion.metric!r}, expected one at a cut-off of evaluation.ks, "
+                f"{list(self.evaluation.ks)}"
             )
         return self
 
