@@ -138,3 +138,25 @@ def test_a_wrong_day_is_a_wrong_call(words: list[str]) -> None:
     arguments: argparse.Namespace = jobs._parser(WRITE_ONE).parse_args(words)
     with pytest.raises(ConfigurationError):
         jobs._days(arguments)
+
+
+def test_what_spark_does_not_understand_of_a_configuration_is_said_before_the_job_runs(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python knows the zone, and its patterns are others than Java's: `\\p{L}` is a letter, `(?P<a>x)` is nothing."""
+    wrong = {
+        "source.schema": "user strng",
+        "identities.schema": "id string user_id string",
+        "source.time_zone": "localtime",
+        "items.options": "{Encoding='klingon'}",
+        "source.policies.item_id": "{pattern='(?P<a>x)', odd='reject'}",
+        "source.policies.user_id": r"{pattern='^\p{L}+$', odd='reject'}",
+    }
+    words = [word for key, text in wrong.items() for word in ("--set", f"{key}={text}")]
+    assert exit_code_of(monkeypatch, break_down, *words) == 2
+    reason = json.loads(capsys.readouterr().out)["reason"]
+    assert [line.split(" is ")[0] for line in reason.splitlines()] == [
+        "source.time_zone", "source.schema", "items.options.encoding", "identities.schema",
+        "source.policies.item_id.pattern",
+    ]  # fmt: skip
+    assert "STRNG" in reason

@@ -58,7 +58,8 @@ def test_an_event_type_that_is_none_of_ours_names_the_nearest() -> None:
         ("device.pattern=^app", "odd is 'keep', which takes no heed of it"),
         ("price={missing='constant', constant=1.23456}", "at most 4 decimals"),
         ("quantity={min=2, max=1, odd='clip'}", "at most max, 1"),
-        ("item_id={pattern='[', odd='reject'}", "no regular expression"),
+        ("price={missing='constant', constant=1e15}", "expected less than 100,000,000,000,000"),
+        ("position={missing='constant', constant=3000000000}", "expected less than 2,147,483,648"),
         ("device.missing=median", "'most_frequent'"),
         ("price.event_types=['buy']", "nearest known"),
     ],
@@ -166,6 +167,18 @@ def test_what_is_no_place_of_tables_is_refused(path: str) -> None:
 )
 def test_a_place_is_a_path_or_a_uri(path: str, place: str) -> None:
     assert config.absolute(overlays.load(assignments=[f"store.root={path}"]).store.root) == place
+
+
+@pytest.mark.parametrize(
+    "assignment",
+    [
+        "events.rejected_days=10000000", "sequences.daily_days=99999999", "evaluation.window_days=99999999",
+        "events.clock_skew_minutes=99999999999", "sessions.gap_minutes=99999999999", "scoring.k=99999999999",
+        "published_graph.half_life_days=1e9", "events.earliest=0001-01-01",
+    ],
+)  # fmt: skip
+def test_what_no_date_and_no_integer_of_spark_can_be_is_refused(assignment: str) -> None:
+    assert f"{assignment.partition('=')[0]}: Input should be" in refusal(assignment)
 
 
 def test_candidates_may_be_compared_by_every_metric() -> None:

@@ -16,8 +16,12 @@ from nextaisle.contract.reasons import REASONS
 from nextaisle.contract.tokens import EVENT_TYPES
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(gt=0)]
-NotNegative = Annotated[int, Field(ge=0)]
+# Counts fit Spark's int; days reach from any day to one that a date can be, also a hundred years of them.
+Positive = Annotated[int, Field(gt=0, lt=2**31)]
+NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
+Days = Annotated[int, Field(gt=0, le=36_500)]
+DaysOrNone = Annotated[int, Field(ge=0, le=36_500)]
+Minutes = Annotated[int, Field(gt=0, le=525_600)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Tree = dict[str, Any]
 _URI = re.compile(r"[A-Za-z][\w+.-]*:/")
@@ -111,7 +115,6 @@ class TextPolicy(Policy):
     def _is_whole(self) -> Self:
         _needs_each_other("missing", self.missing, self.missing == "constant", "constant", bool(self.constant))
         _needs_each_other("odd", self.odd, self.odd != "keep", "pattern", bool(self.pattern))
-        _check_pattern(self.pattern)
         return self
 
 
@@ -124,12 +127,11 @@ class IdPolicy(Policy):
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
         _needs_each_other("odd", self.odd, self.odd != "keep", "pattern", bool(self.pattern))
-        _check_pattern(self.pattern)
         return self
 
 
-# Decimals that a column keeps; a bound or a constant with more of them would be another one.
-_DECIMALS = {"price": 4, "quantity": 3, "position": 0}
+# Decimals that a column keeps, and the least number that is too great for it: events cannot hold another.
+_ROOM = {"price": (4, 10**14), "quantity": (3, 10**15), "position": (0, 2**31)}
 
 
 class Policies(Section):
@@ -147,11 +149,14 @@ class Policies(Section):
 
     @model_validator(mode="after")
     def _numbers_fit_their_columns(self) -> Self:
-        for name, places in _DECIMALS.items():
+        for name, (places, limit) in _ROOM.items():
             policy: NumberPolicy = getattr(self, name)
             for number in (policy.constant, policy.min, policy.max):
-                if number != "" and number != round(number, places):
-                    raise ValueError(f"{name} has {number}, expected at most {places} decimals, as events has them")
+                if number != "" and (abs(number) >= limit or number != round(number, places)):
+                    raise ValueError(
+                        f"{name} has {number}, expected less than {limit:,} and at most {places} decimals, as events "
+                        "has them"
+                    )
         return self
 
     def by_column(self) -> dict[str, NumberPolicy | TextPolicy | IdPolicy]:
@@ -231,14 +236,14 @@ class Database(Section):
 
 
 class Events(Section):
-    earliest: date
-    clock_skew_minutes: NotNegative
-    max_late_days: NotNegative
+    earliest: Annotated[date, Field(ge=date(1900, 1, 1))]  # Parquet's days before are of two calendars
+    clock_skew_minutes: Annotated[int, Field(ge=0, le=525_600)]
+    max_late_days: DaysOrNone
     max_per_user_day: Positive
     max_rejected_share: Share
     identical_records: Literal["keep", "drop"]
     unknown_types: Literal["reject", "keep"]
-    rejected_days: NotNegative
+    rejected_days: DaysOrNone
 
     @model_validator(mode="after")
     def _rejected_as_long_as_events_come(self) -> Self:
@@ -255,7 +260,7 @@ class Bots(Section):
     events_per_day: NotNegative
     items_per_minute: NotNegative
     hours_without_pause: Annotated[int, Field(ge=0, le=24)]
-    pause_minutes: Positive
+    pause_minutes: Minutes
     max_user_share: Share
 
 
@@ -271,7 +276,7 @@ class Replay(Section):
 
 
 class Sessions(Section):
-    gap_minutes: Positive
+    gap_minutes: Minutes
     max_hours: Annotated[int, Field(gt=0, le=24)]
     collapse_types: tuple[str, ...]
 
@@ -284,7 +289,7 @@ class Sessions(Section):
 
 class Sequences(Section):
     max_events: Positive
-    daily_days: Positive
+    daily_days: Days
 
 
 class Examples(Section):
@@ -302,8 +307,8 @@ class Profiles(Section):
     category: Literal["department", "category", "product_type"]
     interest_event_types: tuple[str, ...]
     favourites: Positive
-    window_days: Positive
-    price_days: Positive
+    window_days: Days
+    price_days: Days
     max_distinct: Positive
 
     @field_validator("interest_event_types")
@@ -326,7 +331,7 @@ class ItemGraph(Section):
 
 
 class PublishedGraph(Section):
-    half_life_days: Annotated[float, Field(gt=0)]
+    half_life_days: Annotated[float, Field(gt=0, le=3650)]
     neighbours: Positive
 
 
@@ -378,7 +383,7 @@ class Cuts(NamedTuple):
 class Evaluation(Section):
     protocol: Literal["time", "leave-one-out"]
     targets: Literal["next", "window"]
-    window_days: Positive
+    window_days: Days
     cut: date | Literal[""]
     target_event_types: tuple[str, ...]
     exclude: Literal["none", "seen"]
@@ -424,8 +429,8 @@ class Scoring(Section):
 class Quality(Section):
     in_nightly: bool
     sample_rows: NotNegative
-    reference_days: Annotated[int, Field(ge=7, multiple_of=7)]
-    min_reference_days: Positive
+    reference_days: Annotated[int, Field(ge=7, multiple_of=7, le=36_500)]
+    min_reference_days: Days
     psi_warning: Annotated[float, Field(gt=0)]
     psi_error: Annotated[float, Field(gt=0)]
     volume_warning: Annotated[float, Field(gt=1)]
@@ -610,13 +615,6 @@ def _needs_each_other(name: str, word: str, is_needed: bool, other: str, is_give
         raise ValueError(f"{name} is {word!r} without {other}; say it too")
     if is_given and not is_needed:
         raise ValueError(f"{other} is given, and {name} is {word!r}, which takes no heed of it; say what it is for")
-
-
-def _check_pattern(pattern: str) -> None:
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
 
 
 def _only(found: dict[str, str], known: Sequence[str]) -> dict[str, str]:

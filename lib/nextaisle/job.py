@@ -29,6 +29,7 @@ from nextaisle.config import Settings, without_secrets
 from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, ConflictError, NextaisleError
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
 from nextaisle.spark import create_session, write_text
+from nextaisle.spark_rules import check_with_spark
 from nextaisle.store import Store
 
 log = logging.getLogger("nextaisle")
@@ -158,11 +159,12 @@ def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
         settings = overlays.load(arguments.conf, arguments.set)
         first, last = _days(arguments)
         _make_room(arguments.outcome)
+        spark = create_session(job.name)
+        spark.sparkContext.setLogLevel("WARN")
+        check_with_spark(spark, settings)
     except ConfigurationError as error:
         log.error("%s", error)
         return _failed(job, None, str(error), error.exit_code, "", 0.0)
-    spark = create_session(job.name)
-    spark.sparkContext.setLogLevel("WARN")
     return execute(job, settings, spark, first, last)
 
 
