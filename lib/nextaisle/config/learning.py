@@ -3,11 +3,10 @@
 from datetime import date, timedelta
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from nextaisle.config.places import Place
-from nextaisle.config.sections import Days, Name, NotNegative, Positive, Section, Share, only
-from nextaisle.contract.tokens import EVENT_TYPES
+from nextaisle.config.sections import Days, EventTypes, Name, NotNegative, Positive, Section, Share
 
 
 class Model(Section):
@@ -60,18 +59,12 @@ class Evaluation(Section):
     targets: Literal["next", "window"]
     window_days: Days
     cut: date | Literal[""]
-    target_event_types: tuple[str, ...]
+    target_event_types: EventTypes
     exclude: Literal["none", "seen"]
     ks: Annotated[tuple[Positive, ...], Field(min_length=1)]
     max_context: Positive
     user_share: Share
     neighbours: Positive
-
-    @field_validator("target_event_types")
-    @classmethod
-    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
-        only(dict.fromkeys(types, ""), EVENT_TYPES)
-        return types
 
     @property
     def asks_for_window(self) -> bool:

@@ -3,22 +3,15 @@
 from decimal import Decimal
 from typing import Literal, Self
 
-from pydantic import field_validator, model_validator
+from pydantic import model_validator
 
-from nextaisle.config.sections import Section, needs_each_other, only
-from nextaisle.contract.tokens import EVENT_TYPES
+from nextaisle.config.sections import EventTypes, Section, needs_each_other
 
 
 class Policy(Section):
     """What becomes of a column's values that are missing or odd, in events of some types; none named: of all."""
 
-    event_types: tuple[str, ...]
-
-    @field_validator("event_types")
-    @classmethod
-    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
-        only(dict.fromkeys(types, ""), EVENT_TYPES)
-        return types
+    event_types: EventTypes
 
 
 class NumberPolicy(Policy):

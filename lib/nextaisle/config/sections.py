@@ -4,7 +4,23 @@ import difflib
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from nextaisle.contract.tokens import EVENT_TYPES
+
+
+def only(found: dict[str, str], known: Sequence[str]) -> dict[str, str]:
+    for name in found:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+            raise ValueError(f"unknown name {name!r}; the nearest known is {near!r}")
+    return found
+
+
+def _event_types(types: tuple[str, ...]) -> tuple[str, ...]:
+    only(dict.fromkeys(types, ""), EVENT_TYPES)
+    return types
+
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 # Counts have room in Spark's int; a hundred years before or after a day of the logs is still a date.
@@ -13,6 +29,7 @@ NotNegative = Annotated[int, Field(ge=0, lt=2**31)]
 Days = Annotated[int, Field(gt=0, le=36_500)]
 DaysOrNone = Annotated[int, Field(ge=0, le=36_500)]
 Minutes = Annotated[int, Field(gt=0, le=525_600)]
+EventTypes = Annotated[tuple[str, ...], AfterValidator(_event_types)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 
@@ -28,11 +45,3 @@ def needs_each_other(name: str, word: str, is_needed: bool, other: str, is_given
         raise ValueError(f"{name} is {word!r} without {other}; say it too")
     if is_given and not is_needed:
         raise ValueError(f"{other} is given, and {name} is {word!r}, which takes no heed of it; say what it is for")
-
-
-def only(found: dict[str, str], known: Sequence[str]) -> dict[str, str]:
-    for name in found:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-            raise ValueError(f"unknown name {name!r}; the nearest known is {near!r}")
-    return found

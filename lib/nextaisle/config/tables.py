@@ -5,9 +5,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from nextaisle.config.sections import Days, DaysOrNone, Minutes, NotNegative, Positive, Section, Share, only
+from nextaisle.config.sections import Days, DaysOrNone, EventTypes, Minutes, NotNegative, Positive, Section, Share, only
 from nextaisle.contract.reasons import REASONS
-from nextaisle.contract.tokens import EVENT_TYPES
 
 
 class Events(Section):
@@ -53,13 +52,7 @@ class Replay(Section):
 class Sessions(Section):
     gap_minutes: Minutes
     max_hours: Annotated[int, Field(gt=0, le=24)]
-    collapse_types: tuple[str, ...]
-
-    @field_validator("collapse_types")
-    @classmethod
-    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
-        only(dict.fromkeys(types, ""), EVENT_TYPES)
-        return types
+    collapse_types: EventTypes
 
 
 class Sequences(Section):
@@ -69,29 +62,17 @@ class Sequences(Section):
 
 class Profiles(Section):
     category: Literal["department", "category", "product_type"]
-    interest_event_types: tuple[str, ...]
+    interest_event_types: EventTypes
     favourites: Positive
     window_days: Days
     price_days: Days
     max_distinct: Positive
 
-    @field_validator("interest_event_types")
-    @classmethod
-    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
-        only(dict.fromkeys(types, ""), EVENT_TYPES)
-        return types
-
 
 class ItemGraph(Section):
-    event_types: tuple[str, ...]
+    event_types: EventTypes
     max_distance: Positive
     max_basket_items: Annotated[int, Field(ge=2)]
-
-    @field_validator("event_types")
-    @classmethod
-    def _known_types(cls, types: tuple[str, ...]) -> tuple[str, ...]:
-        only(dict.fromkeys(types, ""), EVENT_TYPES)
-        return types
 
 
 class PublishedGraph(Section):
