@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from nextaisle import call
 from nextaisle import job as jobs
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConfigurationError, GateError
@@ -71,7 +72,7 @@ def test_a_log_line_shows_no_secret_that_a_traceback_repeats() -> None:
     except ZeroDivisionError as error:
         problem = (type(error), error, error.__traceback__)
     record = logging.LogRecord("nextaisle", logging.ERROR, "", 1, "of %s", ("s3a://key:hunter2@bucket",), problem)
-    line = jobs.Discreet().format(record)
+    line = call.Discreet().format(record)
     assert "ZeroDivisionError: http://***@host/" in line
     assert "hunter2" not in line
 
@@ -135,9 +136,9 @@ def test_a_job_that_was_overtaken_starts_again_from_the_read(
      ["--date", "2017-12-31", "--from", "2017-12-31", "--to", "2017-12-31"]],
 )  # fmt: skip
 def test_a_wrong_day_is_a_wrong_call(words: list[str]) -> None:
-    arguments: argparse.Namespace = jobs._parser(WRITE_ONE).parse_args(words)
+    arguments: argparse.Namespace = call.parser("write_one", has_plan=False).parse_args(words)
     with pytest.raises(ConfigurationError):
-        jobs._days(arguments)
+        call.days(arguments)
 
 
 def test_what_spark_does_not_understand_of_a_configuration_is_said_before_the_job_runs(
