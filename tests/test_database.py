@@ -117,7 +117,7 @@ def test_a_wrong_setting_is_said_and_no_secret(tmp_path: Path, key: str, value: 
     with pytest.raises(ConfigurationError) as caught:
         shop(tmp_path, "jdbc:derby:none", **{key: value})
     assert said in str(caught.value)
-    assert "hunter2" not in str(caught.value).replace(f"--set {key}={value}", "")
+    assert "hunter2" not in str(caught.value)
 
 
 def test_a_folder_per_day_and_a_password_must_be_there(spark: SparkSession, tmp_path: Path) -> None:
@@ -125,18 +125,3 @@ def test_a_folder_per_day_and_a_password_must_be_there(spark: SparkSession, tmp_
     assert (outcome.exit_code, "folder per day" in outcome.reason) == (2, True)
     outcome = fetch(spark, shop(tmp_path, "jdbc:derby:none", **{"database.password_variable": "NEXTAISLE_NO_SUCH"}))
     assert (outcome.exit_code, "NEXTAISLE_NO_SUCH" in outcome.reason) == (2, True)
-
-
-def test_secrets_are_hidden_from_logs_and_from_mlflow() -> None:
-    settings = overlays.load(
-        assignments=[
-            "source.options.password=hunter2",
-            "items.options={'fs.s3a.secret.key'='hunter2'}",
-            "items.path=s3a://key:hunter2@bucket/items",
-            "users.options.url=jdbc:mysql://host/shop?user=reader&password=hunter2&ssl=true",
-            "tracking.uri=http://mlflow.internal:5000",
-        ]
-    )
-    assert "hunter2" not in str(settings.flat())
-    assert settings.flat()["users.options.url"] == "jdbc:mysql://host/shop?user=reader&password=***&ssl=true"
-    assert settings.flat()["tracking.uri"] == "http://mlflow.internal:5000"

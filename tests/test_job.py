@@ -1,9 +1,14 @@
 import argparse
+import json
+import logging
+import shutil
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from nextaisle import call
 from nextaisle import job as jobs
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConfigurationError, GateError
@@ -28,7 +33,7 @@ def refuse(night: Night) -> Result:
 
 
 def break_down(night: Night) -> Result:
-    raise ZeroDivisionError("oh")
+    raise ZeroDivisionError("oh, at http://ann:hunter2@host/")
 
 
 def test_a_job_with_the_same_inputs_has_nothing_to_do(spark: SparkSession, settings: Settings) -> None:
@@ -58,6 +63,51 @@ def test_a_failed_job_says_why_and_is_recorded(
     recorded = Store(spark, settings.store).read(JOB_RUNS).collect()
     assert [(row.outcome, row.last_date) for row in recorded] == [("failed", DAY)]
     assert reason in recorded[0].reason
+    assert "hunter2" not in outcome.reason + recorded[0].reason
+
+
+def test_a_log_line_shows_no_secret_that_a_traceback_repeats() -> None:
+    try:
+        raise ZeroDivisionError("http://ann:hunter2@host/")
+    except ZeroDivisionError as error:
+        problem = (type(error), error, error.__traceback__)
+    record = logging.LogRecord("nextaisle", logging.ERROR, "", 1, "of %s", ("s3a://key:hunter2@bucket",), problem)
+    line = call.Discreet().format(record)
+    assert "ZeroDivisionError: http://***@host/" in line
+    assert "hunter2" not in line
+
+
+def exit_code_of(monkeypatch: pytest.MonkeyPatch, run: "jobs.Callable[[Night], Result]", *words: str) -> int:
+    """The exit code of a call of the job's file."""
+    monkeypatch.setattr("sys.argv", ["job.py", *words])
+    with pytest.raises(SystemExit) as ended:
+        jobs.main(Job(name="called", run=run, is_recorded=False))
+    return int(str(ended.value.code))
+
+
+def test_the_folder_of_an_outcome_is_made(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = tmp_path / "new" / "folder" / "outcome.json"
+    words = ["--outcome", str(place), "--set", f"store.root={tmp_path}/tables"]
+    assert exit_code_of(monkeypatch, refuse, *words) == 4
+    assert json.loads(place.read_text())["exit_code"] == 4
+    assert capsys.readouterr().out == ""
+
+    def remove_folder(night: Night) -> Result:
+        shutil.rmtree(place.parent)
+        raise GateError("no room for an outcome either")
+
+    assert exit_code_of(monkeypatch, remove_folder, *words) == 4
+    assert json.loads(capsys.readouterr().out)["exit_code"] == 4
+
+
+def test_an_outcome_that_cannot_be_written_is_a_wrong_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert exit_code_of(monkeypatch, break_down, "--outcome", str(tmp_path / "file" / "outcome.json")) == 2
+    assert "--outcome" in json.loads(capsys.readouterr().out)["reason"]
 
 
 @pytest.mark.parametrize(("conflicts", "exit_code", "reads"), [(1, 0, [1, 2]), (9, 5, [1, 2, 3])])
@@ -86,6 +136,28 @@ def test_a_job_that_was_overtaken_starts_again_from_the_read(
      ["--date", "2017-12-31", "--from", "2017-12-31", "--to", "2017-12-31"]],
 )  # fmt: skip
 def test_a_wrong_day_is_a_wrong_call(words: list[str]) -> None:
-    arguments: argparse.Namespace = jobs._parser(WRITE_ONE).parse_args(words)
+    arguments: argparse.Namespace = call.parser("write_one", has_plan=False).parse_args(words)
     with pytest.raises(ConfigurationError):
-        jobs._days(arguments)
+        call.days(arguments)
+
+
+def test_what_spark_does_not_understand_of_a_configuration_is_said_before_the_job_runs(
+    spark: SparkSession, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Python knows the zone, and its patterns are others than Java's: `\\p{L}` is a letter, `(?P<a>x)` is nothing."""
+    wrong = {
+        "source.schema": "user strng",
+        "identities.schema": "id string user_id string",
+        "source.time_zone": "localtime",
+        "items.options": "{Encoding='klingon'}",
+        "source.policies.item_id": "{pattern='(?P<a>x)', odd='reject'}",
+        "source.policies.user_id": r"{pattern='^\p{L}+$', odd='reject'}",
+    }
+    words = [word for key, text in wrong.items() for word in ("--set", f"{key}={text}")]
+    assert exit_code_of(monkeypatch, break_down, *words) == 2
+    reason = json.loads(capsys.readouterr().out)["reason"]
+    assert [line.split(" is ")[0] for line in reason.splitlines()] == [
+        "source.time_zone", "source.schema", "items.options.encoding", "identities.schema",
+        "source.policies.item_id.pattern",
+    ]  # fmt: skip
+    assert "STRNG" in reason

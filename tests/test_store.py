@@ -1,9 +1,11 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from pathlib import Path
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
+from nextaisle import overlays
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import REJECTED_EVENTS, SEQUENCES
 from nextaisle.store import Store
@@ -102,3 +104,13 @@ def test_a_table_of_an_earlier_release_that_cannot_be_filled_is_told(spark: Spar
     store.append(earlier, rows.drop(rows.columns[-1]))
     with pytest.raises(SchemaError, match="earlier release, without"):
         store.fresh().read(SEQUENCES)
+
+
+@pytest.mark.parametrize("name", ["file://{}/tables", "file:{}/tables", "{}/a[1] *{{b}}?"])
+def test_a_folder_may_be_a_uri_and_hold_characters_of_patterns(name: str, spark: SparkSession, tmp_path: Path) -> None:
+    """Without a lock a local disk lets two writers in; without its log a table would be rebuilt each night."""
+    store = Store(spark, overlays.load(assignments=[f"store.root={name.format(tmp_path)}"]).store)
+    store.merge(SEQUENCES, sequences(spark, 1))
+    store.merge(SEQUENCES, sequences(spark, 2))
+    assert store.fresh().changed_days(SEQUENCES, since=1) == {date(2024, 1, 2)}
+    assert [path.name for path in tmp_path.glob("*/_locks/*")] == ["sequences"]

@@ -43,13 +43,22 @@ def test_a_server_that_is_down_costs_a_warning_and_what_builds_on_it_says_so(
     settings: Settings, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    tracker = Tracker(settings.tracking.model_copy(update={"uri": "http://127.0.0.1:9"}))
+    tracker = Tracker(settings.tracking.model_copy(update={"uri": "http://ann:hunter2@127.0.0.1:9"}))
     with caplog.at_level(logging.WARNING, "nextaisle.tracking"):
         assert tracker.start("lstm", {}) == ""
-    assert "http://127.0.0.1:9" in caplog.text
+    assert "http://***@127.0.0.1:9" in caplog.text
     assert tracker.find("training_key", "k") is None
-    with pytest.raises(InputError, match=r"the champion could not be looked up at http://127.0.0.1:9"):
+    with pytest.raises(InputError, match=r"the champion could not be looked up at http://\*\*\*@127.0.0.1:9") as caught:
         tracker.champion()
+    assert "hunter2" not in caplog.text + str(caught.value)
+
+
+def test_an_experiment_that_was_deleted_is_restored(settings: Settings) -> None:
+    """MLflow keeps its name, and takes no run of it."""
+    tracker = Tracker(settings.tracking)
+    assert tracker.start("lstm", {})
+    tracker._client.delete_experiment(tracker._experiment_id)
+    assert Tracker(settings.tracking).start("lstm", {})
 
 
 def test_nothing_is_asked_of_the_server_for_the_empty_run_or_off_the_first_rank(

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from nextaisle.config import Settings, absolute
+from nextaisle.config import Settings, local
 from nextaisle.contract.errors import ConfigurationError, InputError
 
 log = logging.getLogger(__name__)
@@ -95,9 +95,10 @@ def _log_pattern(settings: Settings) -> str:
 
 
 def _local(path: str, key: str) -> str:
-    if not path or "://" in path.removeprefix("file://"):
+    place = local(path)
+    if not place.is_absolute():
         raise ConfigurationError(f"{key} is {path!r}; the demo logs are written to a local disk")
-    return absolute(path.removeprefix("file://"))
+    return str(place)
 
 
 def _table(name: str) -> pa.Table:

@@ -9,7 +9,6 @@ import hashlib
 import importlib.resources
 import json
 import logging
-import os
 import sys
 import time
 import traceback
@@ -18,17 +17,17 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from importlib.resources.abc import Traversable
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import Row, SparkSession
 from pyspark.sql import functions as F
 
-from nextaisle import overlays
-from nextaisle.config import Settings
+from nextaisle import call, overlays
+from nextaisle.config import Settings, without_secrets
 from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, ConflictError, NextaisleError
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
-from nextaisle.spark import create_session, write_text
+from nextaisle.spark import create_session
+from nextaisle.spark_rules import check_with_spark
 from nextaisle.store import Store
 
 log = logging.getLogger("nextaisle")
@@ -97,24 +96,13 @@ class Outcome:
 
 def main(job: Job) -> None:
     """The command line of a file in jobs/; ends the process with the exit code that contract/errors.py gives."""
-    if "NEXTAISLE_TERMINAL" in os.environ:  # spark-submit's driver has but a pipe, which shows no progress bar
-        os.dup2(os.open(os.environ["NEXTAISLE_TERMINAL"], os.O_WRONLY | os.O_NOCTTY), sys.stderr.fileno())
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("py4j", "alembic", "mlflow.store.db", "matplotlib"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
-    # Py4J tells the root logger, with a traceback, of each idle connection that it opens again.
-    logging.getLogger().addFilter(lambda record: record.msg != "Exception while sending command.")
-    arguments = _parser(job).parse_args()
+    call.start_logging()
+    arguments = call.parser(job.name, has_plan=bool(job.plan)).parse_args()
     if job.plan and arguments.plan:
         job = planning(job, job.plan)
     outcome = _outcome_of(job, arguments)
     line = json.dumps(asdict(outcome), ensure_ascii=False, default=str)
-    if "://" in arguments.outcome:
-        write_text(create_session(job.name), arguments.outcome, line + "\n")
-    elif arguments.outcome:
-        Path(arguments.outcome).write_text(line + "\n", encoding="utf-8")
-    else:
-        print(line, flush=True)
+    call.leave_outcome(line, job.name, arguments.outcome)
     sys.exit(outcome.exit_code)
 
 
@@ -126,12 +114,14 @@ def planning(job: Job, plan: Callable[[Night], Result]) -> Job:
 def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
     try:
         settings = overlays.load(arguments.conf, arguments.set)
-        first, last = _days(arguments)
+        first, last = call.days(arguments)
+        call.make_room(arguments.outcome)
+        spark = create_session(job.name)
+        spark.sparkContext.setLogLevel("WARN")
+        check_with_spark(spark, settings)
     except ConfigurationError as error:
         log.error("%s", error)
         return _failed(job, None, str(error), error.exit_code, "", 0.0)
-    spark = create_session(job.name)
-    spark.sparkContext.setLogLevel("WARN")
     return execute(job, settings, spark, first, last)
 
 
@@ -285,7 +275,7 @@ def _succeeded(job: Job, night: Night, result: Result, word: str, run_id: str, s
 
 def _failed(job: Job, night: Night | None, reason: str, exit_code: int, run_id: str, seconds: float) -> Outcome:
     first, last = (night.first, night.last) if night else (None, None)
-    seconds = round(seconds, 1)
+    reason, seconds = without_secrets(reason), round(seconds, 1)
     return Outcome(job.name, _shown(first, last), "failed", {}, seconds, {}, run_id, "", reason, exit_code, first, last)
 
 
@@ -293,40 +283,3 @@ def _shown(first: date | None, last: date | None) -> str:
     if first is None or first == last:
         return str(last) if last else "all"
     return f"{first}/{last}"
-
-
-def _parser(job: Job) -> argparse.ArgumentParser:
-    description = sys.modules["__main__"].__doc__ or ""
-    parser = argparse.ArgumentParser(
-        prog=f"./spark-submit.sh {job.name}",
-        description=description,
-        epilog="Options of Spark's own come last, after --; ./spark-submit.sh --help lists all jobs.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--conf", action="append", default=[], metavar="FILE", help="an overlay over conf/base.toml")
-    parser.add_argument("--date", metavar="DAY", help="the day of the logs, as 2017-12-31")
-    parser.add_argument("--from", dest="first", metavar="DAY", help="the first of several days, built in one pass")
-    parser.add_argument("--to", dest="last", metavar="DAY", help="the last of several days")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as sessions.gap_minutes=20")
-    if job.plan:
-        parser.add_argument("--plan", action="store_true", help="only say what it would do; writes nothing")
-    parser.add_argument("--outcome", default="", metavar="FILE", help="also write the outcome there, as JSON")
-    return parser
-
-
-def _days(arguments: argparse.Namespace) -> tuple[date | None, date | None]:
-    if arguments.date and (arguments.first or arguments.last):
-        raise ConfigurationError("--date stands for one day; say either --date, or --from and --to")
-    if bool(arguments.first) != bool(arguments.last):
-        raise ConfigurationError("--from and --to go together; one day alone is --date")
-    first, last = _day(arguments.first or arguments.date), _day(arguments.last or arguments.date)
-    if first and last and first > last:
-        raise ConfigurationError(f"--from {first} is after --to {last}")
-    return first, last
-
-
-def _day(text: str | None) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise ConfigurationError(f"{text!r} is no day; expected one like 2017-12-31") from error

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from nextaisle.config import Settings, Tree, home, leaves, without_secrets
+from nextaisle.config import Settings, Tree, home, leaves, shown_setting, without_secrets
 from nextaisle.contract.errors import ConfigurationError
 
 
@@ -25,7 +25,7 @@ def load(overlays: Sequence[Path | str] = (), assignments: Sequence[str] = ()) -
     for path in (_base_file(), *(_find(Path(overlay)) for overlay in overlays)):
         _merge(tree, _read(path), origin, str(path))
     for assignment in assignments:
-        _merge(tree, _parse_assignment(assignment), origin, f"--set {assignment}")
+        _merge(tree, _parse_assignment(assignment), origin, f"--set {assignment.partition('=')[0]}")
     try:
         return Settings.model_validate(tree)
     except ValidationError as error:
@@ -54,7 +54,9 @@ def _read(path: Path) -> Tree:
 def _parse_assignment(assignment: str) -> Tree:
     key, sign, text = assignment.partition("=")
     if not sign or "." not in key:
-        raise ConfigurationError(f"--set {assignment}: expected section.key=value, as sessions.gap_minutes=20")
+        raise ConfigurationError(
+            f"--set {without_secrets(key)}: expected section.key=value, as sessions.gap_minutes=20"
+        )
     try:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
@@ -86,14 +88,15 @@ def _explain(error: ValidationError, origin: dict[str, str], known: list[str]) -
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"] if not isinstance(part, int))
-        where = next((origin[name] for name in _ancestors(key) if name in origin), "conf/base.toml")
+        where = next((origin[name] for name in _ancestors(key) if name in origin), "conf/base.toml") if key else ""
         if problem["type"] == "extra_forbidden":
             near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
             lines.append(f"{where}: unknown key {key}; the nearest known key is {near[0] if near else 'none'}")
+        elif isinstance(problem["input"], dict):  # a whole section: what is wrong with it names what was found
+            lines.append(": ".join(filter(None, [where, key, problem["msg"]])))
         else:
-            shown = without_secrets(problem["input"], key)
-            lines.append(f"{where}: {key}: {problem['msg']}; found {shown!r}")
-    return "\n".join(lines)
+            lines.append(f"{where}: {key}: {problem['msg']}; found {shown_setting(problem['input'], key)!r}")
+    return without_secrets("\n".join(lines))
 
 
 def _ancestors(key: str) -> list[str]:

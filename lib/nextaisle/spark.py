@@ -1,6 +1,7 @@
 """The Spark session: the only place that sets Spark options in code. Sizes stand in conf/spark-defaults.conf."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -50,6 +51,11 @@ def staged(rows: DataFrame, by: str = "") -> DataFrame:
     plan, session = (rows.repartition(F.col(by)) if by else rows)._jdf, rows.sparkSession
     fixed = session._jsparkSession.internalCreateDataFrame(plan.queryExecution().toRdd(), plan.schema(), False)
     return DataFrame(fixed, session)
+
+
+def literally(path: str) -> str:
+    """The path for Spark's readers, which would take [1] or * in it for a pattern."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
 
 
 def write_text(spark: SparkSession, uri: str, text: str) -> None:

@@ -28,6 +28,7 @@ from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
+from nextaisle.spark import literally
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +125,9 @@ class Store:
         if not versions:
             return set()
         folder = self._delta(table).detail().select("location").collect()[0]["location"] + "/_delta_log"
+        paths = [literally(f"{folder}/{version:020d}.json") for version in versions]
         try:
-            commits = self.spark.read.schema(_COMMIT).json([f"{folder}/{version:020d}.json" for version in versions])
+            commits = self.spark.read.schema(_COMMIT).json(paths)
         except AnalysisException as error:
             if error.getCondition() == "PATH_NOT_FOUND":
                 return None
@@ -298,10 +300,11 @@ class Store:
 
     @contextmanager
     def _alone(self, table: Table) -> Iterator[None]:
-        if self._database or "://" in self._root:
+        root = Path(self._root.removeprefix("file:"))
+        if self._database or not root.is_absolute():
             yield
             return
-        folder = Path(self._root) / "_locks"
+        folder = root / "_locks"
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / table.name).open("w") as lock:
             # The kernel lets go of it when the process ends, however it ends.

@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table as Grid
 
-from nextaisle.config import Settings
+from nextaisle.config import Settings, without_secrets
 from nextaisle.contract.tables import DATA_QUALITY, EVALUATIONS, ITEMS, RECOMMENDATIONS, TABLES
 from nextaisle.job import Outcome
 from nextaisle.store import Store
@@ -30,7 +30,8 @@ def show_summary(settings: Settings, store: Store, outcomes: Sequence[Outcome], 
     console.print(_evaluation(store.read(EVALUATIONS).where(F.col("run_id") == run_id)))
     console.print(_lists(store, settings, day))
     console.print(f"The tables are in [bold]{store.location(RECOMMENDATIONS).removesuffix(RECOMMENDATIONS.name)}[/]")
-    console.print(f"To see the run: [bold].venv/bin/mlflow ui --backend-store-uri {settings.tracking.uri}[/]")
+    uri = without_secrets(settings.tracking.uri)
+    console.print(f"To see the run: [bold].venv/bin/mlflow ui --backend-store-uri {uri}[/]")
 
 
 def _steps(outcomes: Sequence[Outcome]) -> Grid:

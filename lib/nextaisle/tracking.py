@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from nextaisle.config import Settings, absolute
+from nextaisle.config import Settings, absolute, local, without_secrets
 from nextaisle.config import Tracking as TrackingSettings
 from nextaisle.contract.errors import InputError
 
@@ -61,7 +61,7 @@ class Tracker:
     def __init__(self, settings: TrackingSettings) -> None:
         self._settings = settings
         self._uri = _absolute_uri(settings.uri)
-        self._artifacts = absolute(settings.artifacts)
+        self._artifacts = local(settings.artifacts)
         self._downloads: dict[tuple[str, str], Path] = {}
 
     def start(self, name: str, tags: Mapping[str, str]) -> str:
@@ -207,8 +207,11 @@ class Tracker:
         """The experiment, made when it is first needed. A server chooses by itself where its artifacts go."""
         found = self._client.get_experiment_by_name(self._settings.experiment)
         if found is not None:
+            if found.lifecycle_stage == "deleted":  # its name is taken, and nothing can be recorded under it
+                log.warning("experiment %s was deleted, and is restored", self._settings.experiment)
+                self._client.restore_experiment(found.experiment_id)
             return str(found.experiment_id)
-        location = Path(self._artifacts).as_uri() if self._uri.startswith(_SQLITE) else None
+        location = self._artifacts.as_uri() if self._uri.startswith(_SQLITE) else None
         return str(self._client.create_experiment(self._settings.experiment, location))
 
     def _ensure_model(self) -> None:
@@ -224,16 +227,15 @@ class Tracker:
         try:
             return action()
         except Exception as error:  # whatever it is, it must not end a training
-            log.warning("tracking at %s failed, going on without: %s", self._uri, error)
+            log.warning(without_secrets(f"tracking at {self._uri} failed, going on without: {error}"))
             return otherwise
 
     def _needed(self, action: Callable[[], Found], problem: str) -> Found:
         try:
             return action()
         except Exception as error:  # MLflow, requests, SQLAlchemy and the file system each have their own
-            raise InputError(
-                f"{problem} at {self._uri}: {error}; is [tracking] uri right and its server up?"
-            ) from error
+            said = f"{problem} at {self._uri}: {error}; is [tracking] uri right and its server up?"
+            raise InputError(without_secrets(said)) from error
 
 
 def _absolute_uri(uri: str) -> str:

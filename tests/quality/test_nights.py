@@ -10,7 +10,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from jobs import nightly, status
-from nextaisle import overlays
+from nextaisle import call, overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import COMPLETE_DAYS, EVENTS, RECOMMENDATIONS, SESSIONS, TABLES
 from nextaisle.job import Job, Night, Result, execute, planning
@@ -226,8 +226,6 @@ def test_a_marker_goes_before_its_day_is_written_and_stays_where_nothing_is_to_d
 
 
 def test_only_nightly_knows_the_flag_plan() -> None:
-    from nextaisle import job as jobs
-
-    assert jobs._parser(nightly.JOB).parse_args(["--plan"]).plan
+    assert call.parser("nightly", bool(nightly.JOB.plan)).parse_args(["--plan"]).plan
     with pytest.raises(SystemExit):
-        jobs._parser(nightly.CLEAN_EVENTS).parse_args(["--plan"])
+        call.parser("clean_events", bool(nightly.CLEAN_EVENTS.plan)).parse_args(["--plan"])

@@ -14,6 +14,7 @@ from nextaisle.job import execute
 from nextaisle.scoring.champion import load_champion
 from nextaisle.scoring.recommendations import score_users
 from nextaisle.store import Store
+from nextaisle.tracking import Tracker
 
 MakeRows = Callable[..., DataFrame]
 DAY = date(2024, 1, 10)
@@ -72,9 +73,14 @@ def test_items_seen_long_before_the_sequence_begins_are_left_out_too(
     assert lists_of(rows) == {"u": "ca"}
 
 
-def test_without_a_champion_nothing_is_scored(settings: Settings, items: DataFrame) -> None:
+def test_without_a_champion_nothing_is_scored(
+    settings: Settings, items: DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(GateError, match="run train_model and then evaluate_model"):
         load_champion(settings.tracking, items)
+    monkeypatch.setattr(Tracker, "champion", lambda self: None)
+    with pytest.raises(GateError, match=r"http://\*\*\*@host/"):
+        load_champion(changed(settings, tracking={"uri": "http://ann:hunter2@host/"}).tracking, items)
 
 
 def test_a_champion_with_another_vocabulary_is_refused(trained: Settings, items: DataFrame) -> None:

@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from pyspark.storagelevel import StorageLevel
 
 from nextaisle.config import Settings
-from nextaisle.contract.errors import ConfigurationError, GateError, InputError
+from nextaisle.contract.errors import GateError, InputError
 from nextaisle.contract.runs import EVALUATED, MODEL_PATH
 from nextaisle.contract.tables import EVALUATION_CASES, EVALUATIONS, ITEMS, JOB_RUNS, SESSIONS
 from nextaisle.contract.vocabulary import item_count, vocabulary_hash
@@ -75,7 +75,7 @@ def evaluate_night(settings: Settings, store: Store, as_of: date) -> tuple[dict[
 
     Returns counts for job_runs, and the run that was judged.
     """
-    place = _place(settings)
+    place = metric_names(settings.evaluation.ks).index(settings.promotion.metric)
     tracker = Tracker(settings.tracking)
     contest = _contest(tracker, trained_run(store, as_of), store.read(ITEMS), as_of)
     protocol = Protocol.of(settings.evaluation, as_of)
@@ -90,13 +90,6 @@ def evaluate_night(settings: Settings, store: Store, as_of: date) -> tuple[dict[
     log_report(tracker, contest.run_id, means, settings.evaluation.ks, verdict, samples)
     cases = max((mean.cases for values in means.values() for mean in values.values()), default=0)
     return {"models": len(means), "cases": cases, "promoted": int(verdict.is_promoted)}, contest.run_id
-
-
-def _place(settings: Settings) -> int:
-    names = metric_names(settings.evaluation.ks)
-    if settings.promotion.metric not in names:
-        raise ConfigurationError(f"promotion.metric is {settings.promotion.metric!r}, expected one of {names}")
-    return names.index(settings.promotion.metric)
 
 
 def _contest(tracker: Tracker, run_id: str, items: DataFrame, as_of: date) -> Contest:

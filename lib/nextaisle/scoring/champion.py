@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pyspark.sql import DataFrame
 
-from nextaisle.config import Tracking
+from nextaisle.config import Tracking, without_secrets
 from nextaisle.contract.errors import GateError
 from nextaisle.contract.runs import MODEL_PATH, SERVING
 from nextaisle.contract.vocabulary import vocabulary_hash
@@ -31,8 +31,8 @@ def champion_version(tracking: Tracking) -> ModelVersion:
     version = Tracker(tracking).champion()
     if version is None:
         raise GateError(
-            f"no version of model {tracking.model_name} at {tracking.uri} has the alias champion: run train_model and "
-            "then evaluate_model, which gives it"
+            f"no version of model {tracking.model_name} at {without_secrets(tracking.uri)} has the alias champion: run "
+            "train_model and then evaluate_model, which gives it"
         )
     return version
 

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nextaisle.config import Settings, absolute
+from nextaisle.config import Settings, local
 from nextaisle.contract.errors import GateError, InputError
 from nextaisle.contract.runs import EVALUATED, SERVING
 from nextaisle.feed.reader import Files
@@ -128,7 +128,7 @@ def _serving_plan(settings: Settings, data: TrainingData, folder: Path, run_id: 
 
 
 def _folder(settings: Settings, key: str) -> Path:
-    return Path(absolute(settings.training.checkpoints)) / key
+    return local(settings.training.checkpoints) / key
 
 
 def _write_report(folder: Path, report: Report) -> None:
