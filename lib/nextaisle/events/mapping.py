@@ -28,6 +28,8 @@ INGEST_DATE: Final = "ingest_date"
 REASON: Final = "reason"
 # A hash of the record: which of several that say the same comes first, whatever order they were read in.
 ORDER: Final = f"{OURS}_order"
+# How long the record is, as it is kept.
+BYTES: Final = f"{OURS}_bytes"
 _REQUIRED = ("user_id", "event_type", "event_time")
 # Our word in the overlay, where the table has another.
 TABLE_NAMES: Final = {"session_id": "source_session_id"}
@@ -113,7 +115,7 @@ def with_event_date(events: DataFrame, zone: str) -> DataFrame:
 def with_reason(events: DataFrame, rules: Events, zone: str, policies: Mapping[str, Column]) -> DataFrame:
     """Adds REASON: why the record is refused, the first that holds in the order of contract/reasons.py, or null.
 
-    `policies` are further reasons, each with its test. Adds ORDER too. A record that fits drops what only a refused one
+    `policies` are further reasons, each with its test. Adds ORDER and BYTES too. A record that fits drops what only a refused one
     is kept and read again by.
 
     | event_time (ingest day 10, skew 60 min, max_late_days 7) | reason        |
@@ -144,7 +146,7 @@ def with_reason(events: DataFrame, rules: Events, zone: str, policies: Mapping[s
     reason = F.coalesce(*[F.when(test, F.lit(name)) for name, test in tests.items()])
     judged = events.withColumn(REASON, reason)
     kept = {name: F.when(F.col(REASON).isNotNull(), F.col(name)) for name in (RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA)}
-    return judged.withColumns({ORDER: F.xxhash64(RECORD, ROW)}).withColumns(kept)
+    return judged.withColumns({ORDER: F.xxhash64(RECORD, ROW), BYTES: F.length(RECORD)}).withColumns(kept)
 
 
 def last_plausible_day(times: DataFrame, rules: Events) -> date | None:
