@@ -304,6 +304,14 @@ def test_a_second_file_of_a_log_without_days_adds_to_the_first(clean: Clean, row
     assert rows(EVENTS, "item_id") == [("a",), ("b",)]
 
 
+def test_a_file_without_a_day_that_grows_for_longer_than_events_may_be_late_is_named(
+    clean: Clean, tmp_path: Path
+) -> None:
+    (tmp_path / "all.json").write_text(f"{record()}\n{record(time='2024-01-12T10:00:00Z')}")
+    stopped = clean(None, source__path=f"{tmp_path}/*.json", events__max_rejected_share=0.05)
+    assert (stopped.exit_code, "all.json much is too late" in stopped.reason) == (4, True)
+
+
 def test_a_day_whose_file_is_gone_is_a_day_without_events(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     path = write_day(tmp_path, "2024-01-01", record())
     clean()

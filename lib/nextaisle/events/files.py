@@ -8,8 +8,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, Final
 
+from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -21,6 +23,8 @@ from nextaisle.store import Store
 DATE: str = "{date}"
 _DAY = r"(\d{4}-\d{2}-\d{2})"
 _ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+_HIDDEN: Final = ("_", ".")
+_PACKED: Final = re.compile(r"\.(gz|bz2|zstd?)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,10 @@ def files_of(
     """The files that belong to a night's days; see the module.
 
     Raises:
-        InputError: a day was asked for, and its folder is not there.
+        InputError: a day was asked for, and its folder is not there; or a file lies beside itself, packed.
     """
     files = list_files(spark, source, first, last)
+    _check_single(files)
     if DATE in source.path:
         place = absolute(source.path).replace(DATE, str(first))
         if first and first == last and not files and not _is_empty_day(spark, source, place):
@@ -102,6 +107,17 @@ def check_unchanged(spark: SparkSession, source: Source, files: Sequence[SourceF
             f"{len(changed)} files of the logs changed while they were read, as {changed[0]}: is the shop still "
             "writing them? Nothing was published; run again when the day's logs are whole"
         )
+
+
+def _check_single(files: Sequence[SourceFile]) -> None:
+    seen: dict[str, str] = {}
+    for path in (file.path for file in files):
+        other = seen.setdefault(_PACKED.sub("", path), path)
+        if other != path:
+            raise InputError(
+                f"{path} is {other} once more, packed in another way, and its events would count twice; take one of "
+                "them away"
+            )
 
 
 def fingerprint(files: Sequence[SourceFile]) -> str:
@@ -130,12 +146,26 @@ def _listed(spark: SparkSession, place: str, pattern: str) -> list[SourceFile]:
     named = _day_in(pattern)
     files = []
     for status in _glob(spark, place):
-        inside = _glob(spark, status.getPath().toString() + "/*") if status.isDirectory() else [status]
-        for file in inside:
-            if file.isFile() and not file.getPath().getName().startswith(("_", ".")):
+        path = status.getPath().toString()
+        if _is_in_hidden_folder(path, place):
+            continue
+        for file in _glob(spark, escaped(path) + "/*") if status.isDirectory() else [status]:
+            if file.isFile() and not file.getPath().getName().startswith(_HIDDEN):
                 path = file.getPath().toString()
                 files.append(SourceFile(path, file.getLen(), file.getModificationTime(), named(path)))
     return files
+
+
+def _is_in_hidden_folder(path: str, place: str) -> bool:
+    """Whether a name in `path` begins with _ or ., unless `place` asks for such names."""
+    asked = [re.sub(r"\{[^}]*\}", "*", part) for part in place.split("/") if part.startswith(_HIDDEN)]
+    hidden = [part for part in path.split("/") if part.startswith(_HIDDEN)]
+    return any(not any(fnmatchcase(name, part) for part in asked) for name in hidden)
+
+
+def escaped(path: str) -> str:
+    """The pattern of this path alone, for Hadoop and Spark, which take what they read for a pattern."""
+    return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
 
 
 def _day_in(pattern: str) -> Callable[[str], date | None]:
@@ -166,7 +196,13 @@ def _real_day(text: str) -> date | None:
 def _glob(spark: SparkSession, pattern: str) -> list[Any]:
     jvm: Any = spark._jvm
     path = jvm.org.apache.hadoop.fs.Path(pattern)
-    return list(path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path) or [])
+    try:
+        return list(path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path) or [])
+    except IllegalArgumentException as error:
+        raise InputError(
+            f"{pattern} cannot be listed: {error}. A name with a colon, as 10:00.json, is one that Spark cannot read; "
+            "rename it"
+        ) from error
 
 
 def _is_empty_day(spark: SparkSession, source: Source, place: str) -> bool:

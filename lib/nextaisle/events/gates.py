@@ -7,7 +7,9 @@ from nextaisle.contract import reasons
 from nextaisle.contract.errors import GateError
 from nextaisle.events.bots import USER_DAY
 from nextaisle.events.cleaning import CONFLICTS, DUPLICATE, OUTCOME
+from nextaisle.events.files import DATE
 from nextaisle.events.mapping import BYTES
+from nextaisle.events.records import PATH
 from nextaisle.events.staging import Batch
 from nextaisle.events.stored import NEW, ORIGIN
 
@@ -32,7 +34,7 @@ def check_shares(batch: Batch, settings: Settings) -> None:
         raise GateError(
             f"{sum(by_reason.values()):,} of {count:,} records, {share_of_bytes:.1%} of their bytes, were refused "
             f"({by_reason}), more than events.max_rejected_share = {most} allows; nothing was published. Mend the "
-            "mapping or the logs, or raise it"
+            f"mapping or the logs, or raise it{_about_late_files(batch, settings)}"
         )
     conflicts = sum(row[CONFLICTS] for row in own)
     if conflicts > most * count:
@@ -43,6 +45,17 @@ def check_shares(batch: Batch, settings: Settings) -> None:
         )
     if has_bots:
         _check_bots(batch, settings)
+
+
+def _about_late_files(batch: Batch, settings: Settings) -> str:
+    late = batch.counted.where(F.col(OUTCOME) == reasons.TOO_LATE).agg(F.max_by(PATH, "count")).collect()[0][0]
+    if late is None or DATE in settings.source.path:
+        return ""
+    return (
+        f". Of {late} much is too late: where source.path has no {DATE}, a file counts as a whole for the day for "
+        "which it is read, and one that has grown is read again. Bring what is new in files of its own; for old logs "
+        "set events.max_late_days = 0"
+    )
 
 
 def _check_bots(batch: Batch, settings: Settings) -> None:

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Source
 from nextaisle.contract.errors import ConfigurationError, InputError
-from nextaisle.events.files import SourceFile
+from nextaisle.events.files import SourceFile, escaped
 from nextaisle.events.texts import is_zstd, read_texts
 
 # Columns of ours beside the log's own.
@@ -44,7 +44,7 @@ def read_records(spark: SparkSession, source: Source, files: Sequence[SourceFile
         ConfigurationError: JSON without a schema, or source.rows that does not fit the columns.
         InputError: a file is packed in a way that its format cannot be read in.
     """
-    paths = [file.path for file in files]
+    paths = [escaped(file.path) for file in files]
     records = _lines(spark, source, paths) if source.format in LINE_FORMATS else _rows(spark, source, paths)
     return several(records, source)
 

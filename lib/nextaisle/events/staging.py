@@ -285,7 +285,7 @@ def _judged(
 
 
 def _counted(records: DataFrame, flags: Sequence[str]) -> DataFrame:
-    """COUNTED_BY, `count`, BYTES, and how many of them CONFLICTS and each flag hold for; in one pass over the records."""
+    """COUNTED_BY, `count`, BYTES, and how many CONFLICTS and each flag hold for; in one pass over the records."""
     is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE)
     groups = records.withColumn("event_date", F.when(is_good, F.col("event_date"))).groupBy(*COUNTED_BY)
     sizes = F.count("*").alias("count"), F.sum(BYTES).alias(BYTES)

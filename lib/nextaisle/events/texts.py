@@ -50,7 +50,7 @@ def split_values(text: bytes) -> Iterator[bytes]:
     | {"a": 1} oops {"a": 2}     | {"a": 1}, oops, {"a": 2}  |
 
     What is no value comes too, to be refused: of a broken file nothing is lost in silence. A value that does not end
-    gives up before the next line that begins as its own does, so that one missing bracket costs one value, not the rest.
+    gives up before the next line that begins as its own does: a missing bracket costs one value, not the rest.
     """
     start, place, is_list, line = 0, 0, False, b""
     while token := _TOKEN.search(text, place):
