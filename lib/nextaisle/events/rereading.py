@@ -96,8 +96,8 @@ def _columns(texts: DataFrame, source: Source, record_schema: str) -> DataFrame:
     if source.format != "csv" or not source.ddl or len(_names(source.ddl)) != len(stored):
         return records
     # The header's names, or the schema's, may have been mended since: CSV goes by place.
-    fields = zip(stored, _fields(source.ddl), strict=True)
-    renamed = [F.col(f"`{old}`").try_cast(field.dataType).alias(field.name) for old, field in fields]
+    fields = zip(quoted(stored), _fields(source.ddl), strict=True)
+    renamed = [F.col(old).try_cast(field.dataType).alias(field.name) for old, field in fields]
     ours = [name for name in records.columns if name.startswith(OURS)]
     return _as_received(records.select(*renamed, *ours), source.ddl)
 

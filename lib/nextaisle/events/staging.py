@@ -1,20 +1,15 @@
 """A night's records with their outcomes, before anything is written: read, judged with what is stored, and counted."""
 
-import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, reduce
 
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.config import Events, Settings
 from nextaisle.contract import reasons
-from nextaisle.contract.errors import InputError, NextaisleError
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
 from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import (
@@ -52,14 +47,9 @@ from nextaisle.events.stored import (
     stored_days,
     stored_events,
 )
-from nextaisle.spark import mapping_rules, staged
+from nextaisle.spark import mapping_rules, naming_unreadable_files, staged
 from nextaisle.store import Store
 
-# What Spark says of a file that ends too soon or is not what its name promises.
-_UNREADABLE_FILE = (
-    "FAILED_READ_FILE", "EOFException", "ZipException", "incorrect header check", "FILE_NOT_EXIST", "errors.InputError",
-)  # fmt: skip
-_OTHER_HEADER = "CSV header does not conform to the schema"
 _RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, BYTES, CONFLICTS, OUTCOME)
 # What a batch is counted by; the event_date is that of good records only, as others may name any day.
 COUNTED_BY = (PATH, ORIGIN, INGEST_DATE, OUTCOME, RULE, STORED_OUTCOME, STORED_RULE, "event_date")
@@ -153,7 +143,7 @@ def staged_batch(
     Raises:
         InputError: a file cannot be read to its end.
     """
-    with _naming_unreadable_files():
+    with naming_unreadable_files():
         mapped = _mapped(store.spark, settings, files)
         if last is None and files and files[0].day is None:
             last = first = last_plausible_day(mapped, settings.events)
@@ -201,6 +191,8 @@ def _has_ids(settings: Settings) -> bool:
 
 def _mapped(spark: SparkSession, settings: Settings, files: Sequence[SourceFile]) -> DataFrame:
     source = settings.source
+    # Spark takes a CSV without a byte for one without columns.
+    files = [file for file in files if file.size or source.format != "csv"]
     if not files:
         return with_event_date(spark.createDataFrame([], mapped_schema()), source.time_zone)
     with mapping_rules(spark, source.time_zone):
@@ -295,25 +287,3 @@ def _counted(records: DataFrame, flags: Sequence[str]) -> DataFrame:
 def _days_of(*events: DataFrame) -> tuple[date, ...]:
     dates = reduce(DataFrame.unionAll, [each.select("event_date") for each in events])
     return tuple(sorted(row["event_date"] for row in dates.distinct().collect()))
-
-
-@contextmanager
-def _naming_unreadable_files() -> Iterator[None]:
-    try:
-        yield
-    except NextaisleError:
-        raise
-    except (Py4JError, PySparkException) as error:
-        text = str(error)
-        if _OTHER_HEADER in text:
-            raise InputError(
-                "a CSV file has another header than the first: give source.schema, or bring files of one header at a "
-                f"time. Nothing was published. {text[text.index(_OTHER_HEADER) :][:500]}"
-            ) from error
-        if not any(sign in text for sign in _UNREADABLE_FILE):
-            raise
-        named = re.search(r"(?:file|hdfs|s3a?|abfss?|gs):/[^\s,;'\"]+", text)
-        raise InputError(
-            f"{named.group() if named else 'a file of the logs'} cannot be read to its end: is it cut short, or not "
-            "what its name says? Nothing was published; bring the file whole and run again"
-        ) from error

@@ -34,6 +34,12 @@ def read_texts(spark: SparkSession, source: Source, paths: Sequence[str]) -> Dat
     return parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
 
 
+def is_true(source: Source, option: str) -> bool:
+    """Spark's options, whose case does not matter."""
+    options = {key.lower(): text.lower() for key, text in source.options.items()}
+    return options.get(option.lower()) == "true"
+
+
 def is_zstd(path: str) -> bool:
     return path.lower().endswith(_ZSTD)
 
@@ -152,6 +158,4 @@ def _in_python(files: DataFrame, records: Callable[[pa.Buffer, str], Iterator[by
 
 
 def _is_multi_line(source: Source) -> bool:
-    """Spark's option, whose case does not matter."""
-    options = {key.lower(): text.lower() for key, text in source.options.items()}
-    return source.format == "json" and options.get("multiline") == "true"
+    return source.format == "json" and is_true(source, "multiLine")
