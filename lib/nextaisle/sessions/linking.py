@@ -33,12 +33,6 @@ def read_links(spark: SparkSession, source: Identities, zone: str) -> DataFrame:
     return links.groupBy("id", since).agg(F.min("user_id").alias("user_id")).select(*LINK)
 
 
-def fingerprint(links: DataFrame) -> str:
-    """Equal for the same links in any order."""
-    row = links.agg(F.count("*"), F.sum(F.xxhash64(*LINK).cast("decimal(38,0)"))).collect()[0]
-    return f"{row[0]}:{row[1]}"
-
-
 def rebuild_linked_sessions(
     events: DataFrame, sessions: DataFrame, links: Links, first: date, rules: Sessions, zone: str
 ) -> Rebuilt:
