@@ -3,10 +3,10 @@
 from nextaisle.changes import EVERYTHING, first_day_to_build, is_as_left
 from nextaisle.contract.tables import EVENTS, IDENTITIES, SESSIONS
 from nextaisle.job import Job, Night, Result, main
+from nextaisle.mapped import fingerprint
 from nextaisle.sessions import (
     Links,
     count_sessions,
-    fingerprint,
     read_links,
     rebuild_linked_sessions,
     rebuild_sessions,

@@ -26,8 +26,9 @@ from nextaisle.contract.tables import (
     Table,
 )
 from nextaisle.job import Job, Night, Result, main
+from nextaisle.mapped import fingerprint
 from nextaisle.quality.checking import check_tables
-from nextaisle.scoring.users import fingerprint, read_listed_users
+from nextaisle.scoring.users import read_listed_users
 
 LOGS = (SOURCE_FILES, REJECTED_EVENTS, EVENTS)
 HISTORIES = (IDENTITIES, SESSIONS, SEQUENCES, ITEMS, USERS, USER_PROFILES, CATEGORY_PRICES, ITEM_GRAPH)

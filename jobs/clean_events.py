@@ -2,8 +2,9 @@
 
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
 from nextaisle.events.files import check_unchanged, files_of, fingerprint
+from nextaisle.events.gates import check_shares
 from nextaisle.events.publishing import forget_rejected, publish
-from nextaisle.events.staging import check_shares, staged_batch
+from nextaisle.events.staging import staged_batch
 from nextaisle.job import Job, Night, Result, main
 
 

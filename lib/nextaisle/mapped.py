@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Columns, absolute
 from nextaisle.contract.errors import ConfigurationError, InputError
-from nextaisle.spark import mapping_rules
+from nextaisle.spark import mapping_rules, naming_unreadable_files
 
 # From when what is told without a day holds: always, as far as anybody can tell. A first event's day would be another
 # one once a late event arrives, and the row another row.
@@ -46,11 +46,25 @@ def read_mapped(
     return mapped
 
 
+def fingerprint(rows: DataFrame) -> str:
+    """Equal for the same rows in any order; reads all of them.
+
+    Raises:
+        InputError: a file cannot be read to its end.
+    """
+    # Nulls have no part in a hash: without their places a value could move to the next column unseen.
+    parts = [part for name in rows.columns for part in (F.col(name), F.col(name).isNull())]
+    total = F.sum(F.xxhash64(*parts).cast("decimal(38,0)"))
+    with naming_unreadable_files():
+        return f"{rows.columns} {rows.agg(F.count('*'), total).first()}"
+
+
 def _read(spark: SparkSession, source: Columns, section: str) -> DataFrame:
     reader = spark.read.format(source.format).options(**source.options)
     path = absolute(source.path)
     try:
-        return (reader.schema(source.ddl) if source.ddl else reader).load(path)
+        with naming_unreadable_files():
+            return (reader.schema(source.ddl) if source.ddl else reader).load(path)
     except AnalysisException as error:
         raise InputError(f"[{section}] path {path} cannot be read as {source.format}: {error.getMessage()}") from error
 
@@ -73,7 +87,9 @@ def _column(rows: DataFrame, source: Columns, section: str, name: str, kind: str
 def _refuse_what_is_no_day(rows: DataFrame, source: Columns, section: str, name: str) -> None:
     text = _text(F.expr(source.columns[name]))
     wrong = rows.where(text.isNotNull() & F.expr(source.columns[name]).try_cast("date").isNull())
-    if found := wrong.select(text.alias("text")).first():
+    with naming_unreadable_files():
+        found = wrong.select(text.alias("text")).first()
+    if found:
         raise InputError(
             f"[{section}] path {source.path}: {name} = {source.columns[name]!r} gives {found['text']!r}, expected a "
             "day as 2017-12-31; mend the row, or map it with to_date(..., a pattern)"
@@ -81,7 +97,8 @@ def _refuse_what_is_no_day(rows: DataFrame, source: Columns, section: str, name:
 
 
 def _text(value: Column) -> Column:
-    return F.nullif(F.trim(value.cast("string")), F.lit(""))
+    # Invalid UTF-8 in a string column would break plain readers.
+    return F.nullif(F.trim(F.try_validate_utf8(value.cast("string"))), F.lit(""))
 
 
 def _first_line(error: AnalysisException) -> str:

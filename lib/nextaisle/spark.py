@@ -7,8 +7,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from py4j.protocol import Py4JError
+from pyspark.errors import PySparkException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+
+from nextaisle.contract.errors import ConfigurationError, InputError, NextaisleError
 
 # What the results depend on, on any machine; conf/spark-defaults.conf holds what only speed depends on.
 _OPTIONS = {
@@ -25,6 +29,12 @@ _OPTIONS = {
     "spark.sql.files.ignoreCorruptFiles": "false",
     "spark.sql.files.ignoreMissingFiles": "false",
 }
+
+# What Spark says of a file that ends too soon or is not what its name promises.
+_UNREADABLE_FILE = (
+    "FAILED_READ_FILE", "EOFException", "ZipException", "incorrect header check", "FILE_NOT_EXIST", "errors.InputError",
+)  # fmt: skip
+_OTHER_HEADER = "CSV header does not conform to the schema"
 
 
 def create_session(name: str, master: str = "", sizes: Mapping[str, str] | None = None) -> SparkSession:
@@ -54,7 +64,7 @@ def staged(rows: DataFrame, by: str = "") -> DataFrame:
 
 
 def literally(path: str) -> str:
-    """The path for Spark's readers, which would take [1] or * in it for a pattern."""
+    """The path for Hadoop and Spark, which would take [1] or * in it for a pattern."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)
 
 
@@ -85,6 +95,37 @@ def mapping_rules(spark: SparkSession, time_zone: str = "UTC") -> Iterator[None]
     finally:
         for key, value in before.items():
             spark.conf.set(key, value)
+
+
+@contextmanager
+def naming_unreadable_files() -> Iterator[None]:
+    """Spark's errors about files of a shop as ours, which say what to do.
+
+    Raises:
+        InputError: a file cannot be read to its end, or is a CSV of another header than the first.
+        ConfigurationError: nothing reads the format.
+    """
+    try:
+        yield
+    except NextaisleError:
+        raise
+    except (Py4JError, PySparkException) as error:
+        text = str(error)
+        if unknown := re.search(r"Failed to find the data source: (\S+)\.", text):
+            raise ConfigurationError(f"format is {unknown[1]!r}, and nothing reads that; is it misspelt?") from error
+        if _OTHER_HEADER in text:
+            raise InputError(
+                "a CSV file has another header than the first: give source.schema, or bring files of one header at a "
+                f"time. Nothing was published. {text[text.index(_OTHER_HEADER) :][:500]}"
+            ) from error
+        if not any(sign in text for sign in _UNREADABLE_FILE):
+            raise
+        named = re.search(r"(?:file|hdfs|s3a?|abfss?|gs):/[^\s,;'\"]+", text)
+        file = named.group().rstrip(".") if named else "a file of the shop"
+        raise InputError(
+            f"{file} cannot be read to its end: is it cut short, or not what its name says? Nothing "
+            "was published; bring the file whole and run again"
+        ) from error
 
 
 @contextmanager

@@ -304,6 +304,14 @@ def test_a_second_file_of_a_log_without_days_adds_to_the_first(clean: Clean, row
     assert rows(EVENTS, "item_id") == [("a",), ("b",)]
 
 
+def test_a_file_without_a_day_that_grows_for_longer_than_events_may_be_late_is_named(
+    clean: Clean, tmp_path: Path
+) -> None:
+    (tmp_path / "all.json").write_text(f"{record()}\n{record(time='2024-01-12T10:00:00Z')}")
+    stopped = clean(None, source__path=f"{tmp_path}/*.json", events__max_rejected_share=0.05)
+    assert (stopped.exit_code, "all.json much is too late" in stopped.reason) == (4, True)
+
+
 def test_a_day_whose_file_is_gone_is_a_day_without_events(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     path = write_day(tmp_path, "2024-01-01", record())
     clean()
@@ -312,9 +320,24 @@ def test_a_day_whose_file_is_gone_is_a_day_without_events(clean: Clean, rows: Ro
     assert rows(EVENTS, "event_id") == []
 
 
-def test_a_record_without_the_logs_id_gets_one(clean: Clean, rows: Rows, tmp_path: Path) -> None:
-    write_day(tmp_path, "2024-01-01", record(id="1"), record(id=""), record(item="b"))
-    assert clean(mapping={**COLUMNS, "event_id": "id"}).rows["accepted"] == 3
+def test_a_record_without_the_logs_id_gets_one_and_repeats_no_other(clean: Clean, tmp_path: Path) -> None:
+    milk = record(id="", item="milk")
+    write_day(tmp_path, "2024-01-01", record(id="1"), record(id="1"), milk, milk, record(item="b"))
+    write_day(tmp_path, "2024-01-02", milk, milk)
+    mapping = {**COLUMNS, "event_id": "id"}
+    for day, counts in (("2024-01-01", (4, 1)), ("2024-01-02", (0, 2))):
+        found = clean(day, mapping=mapping).rows
+        assert (found["accepted"], found["duplicates"]) == counts
+
+
+def test_an_event_id_that_is_not_unique_stops_the_night(clean: Clean, rows: Rows, tmp_path: Path) -> None:
+    visit = [record(session="s", item=item) for item in ("a", "b", "c")]
+    write_day(tmp_path, "2024-01-01", *visit, record(session="t"), record(session="t", price="1.00"))
+    session = {"source__schema": SCHEMA + ", session string", "mapping": {**COLUMNS, "event_id": "session"}}
+    stopped = clean(**session, events__max_rejected_share=0.3)
+    assert (stopped.exit_code, "2 of 5 records have the event_id of another" in stopped.reason) == (4, True)
+    assert rows(EVENTS, "event_id") == []
+    assert clean(**session, events__max_rejected_share=0.4).rows["duplicates"] == 3
 
 
 def test_nested_json_in_milliseconds_needs_an_overlay_alone(clean: Clean, rows: Rows) -> None:

@@ -32,6 +32,12 @@ ONE, TWO = b'{"a": "]}\\"",\n "b": [{}]}', b'{"a": 2}'
         (b"[" + ONE + b",", [ONE, b"["]),
         (b"[" + ONE + b', {"a": "', [ONE, b'{"a": "']),
         (b'{"a": "\xff"} ' + TWO, [b'{"a": "\xff"}', TWO]),
+        # Broken values, of which each costs itself alone.
+        (b'[\n{"a": "x""},\n' + TWO + b"\n]", [b'{"a": "x""}', TWO]),
+        (b'[\n{"a": "x]"{"},\n' + TWO + b",\n" + TWO + b"\n]", [b'{"a": "x]"{"}', TWO, TWO]),
+        (b'{"a": {"b": 1}\n' + TWO + b'\n{"a": [1}\n' + TWO, [b'{"a": {"b": 1}', TWO, b'{"a": [1}', TWO]),
+        (b'[\n  {\n  "a": [\n    {\n  },\n  {"a": 2}\n]', [b'{\n  "a": [\n    {\n  }', TWO]),
+        (b'[{"a": 1, ' + TWO + b"]", [b'{"a": 1, ' + TWO + b"]"]),
     ],
 )
 def test_a_file_is_split_into_its_values_and_what_is_none(text: bytes, values: list[bytes]) -> None:
@@ -64,6 +70,18 @@ def test_multi_line_json_is_read_whole_packed_or_not_and_what_is_broken_is_refus
     refused = [bytes(row[0]) for row in shop.rows(REJECTED_EVENTS, "record")]
     assert refused == sorted([d.replace(b'"d"', b"oops"), b'{"user":'], key=repr)
     assert [row[0] for row in shop.rows(SOURCE_FILES, "record_count")] == [2, 2, 2]
+
+
+def test_a_quote_that_never_ends_makes_one_record_of_the_rest_which_weighs_as_much(
+    spark: SparkSession, tmp_path: Path
+) -> None:
+    lines = [f"u{n},a,view,2024-01-01 10:00:00" for n in range(99)]
+    lines[30] = 'ux,"a,view,2024-01-01 10:00:00'
+    write(tmp_path, "1.csv", "\n".join(["user,item,kind,time", *lines]).encode())
+    rules = JSON_LINES | {"source.schema": "", "source.format": "csv"}
+    shop = Shop(spark, tmp_path, rules | {"source.options": '{header="true", multiLine="true"}'})
+    stopped = shop.run(clean_events.JOB, 1, events__max_rejected_share=0.3)
+    assert (stopped.exit_code, "1 of 31 records" in stopped.reason) == (4, True), stopped.reason
 
 
 TIMES = {

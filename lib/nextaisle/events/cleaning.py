@@ -19,8 +19,12 @@ from nextaisle.spark import staged
 OUTCOME: Final = "outcome"
 ACCEPTED: Final = "accepted"
 DUPLICATE: Final = "duplicate"
+# Whether a repetition says something else than the event whose id it has.
+CONFLICTS: Final = "conflicts"
 # Whether a later day of the logs has the event now, which must give it up.
 TAKES_OVER: Final = "takes_over"
+# What is part of an event whatever delivers it, and when.
+_SAME_EVENT: Final = ("user_id", "event_type", "item_id")
 _HASH_LENGTH: Final = 32
 _HASH: Final = f"{OURS}_hash"
 # Any two numbers that differ: each half of an id begins with one.
@@ -32,7 +36,8 @@ _FEW: Final = 200_000
 def with_identity(
     events: DataFrame, history: DataFrame, rules: Events, has_ids: bool, counted: DataFrame | None = None
 ) -> DataFrame:
-    """Fills event_id where the log has none, and adds OUTCOME and TAKES_OVER: what is there already is a duplicate.
+    """Fills event_id where the log has none, and adds OUTCOME, TAKES_OVER and CONFLICTS: what is there already is a
+    duplicate.
 
     `history` holds event_id, event_date and ingest_date of what is stored already and stays; `counted` those of its
     events that identical records are counted on from. `events` are read several times.
@@ -50,14 +55,15 @@ def with_identity(
     joined = joined if count <= _FEW else staged(joined, ORDER)
     is_doubtful = F.col("is_repeated").isNotNull() & F.col(REASON).isNull()
     doubtful = joined.where(is_doubtful)
-    numbered = doubtful if has_ids or rules.identical_records == "drop" else _numbered(doubtful, counted)
+    numbered = doubtful if rules.identical_records == "drop" else _numbered(doubtful, counted)
     compared = staged(_with_outcome(numbered, history).drop("is_repeated", _HASH), ORDER).drop(ORDER)
     return _alone(joined.where(~is_doubtful)).select(compared.columns).unionByName(compared)
 
 
 def _alone(events: DataFrame) -> DataFrame:
     outcome = F.coalesce(REASON, F.lit(ACCEPTED))
-    return events.withColumns({OUTCOME: outcome, TAKES_OVER: F.lit(False)}).drop(_HASH, REASON, ORDER)
+    nothing = F.lit(False)
+    return events.withColumns({OUTCOME: outcome, TAKES_OVER: nothing, CONFLICTS: nothing}).drop(_HASH, REASON, ORDER)
 
 
 def with_hash(events: DataFrame) -> DataFrame:
@@ -65,13 +71,16 @@ def with_hash(events: DataFrame) -> DataFrame:
 
     Fields that are unknown have no part in it but their places, so that ids stay when the table gains a column.
     """
+    return events.withColumn("event_id", F.coalesce("event_id", _hash_of_fields()))
+
+
+def _hash_of_fields() -> Column:
     fields = [name for name in MAPPED if name != "event_id"]
     known = [
         F.when(F.col(name).isNotNull(), F.lit(1 << place)).otherwise(F.lit(0)) for place, name in enumerate(fields)
     ]
     halves = [F.xxhash64(F.lit(seed), reduce(Column.__add__, known), *fields) for seed in _SEEDS]
-    digits = F.concat(*(F.lpad(F.hex(half), 16, "0") for half in halves))
-    return events.withColumn("event_id", F.coalesce("event_id", F.lower(digits)))
+    return F.lower(F.concat(*(F.lpad(F.hex(half), 16, "0") for half in halves)))
 
 
 def _repeated(named: DataFrame, history: DataFrame, has_ids: bool) -> DataFrame:
@@ -84,7 +93,7 @@ def _repeated(named: DataFrame, history: DataFrame, has_ids: bool) -> DataFrame:
 
 
 def _numbered(events: DataFrame, counted: DataFrame | None) -> DataFrame:
-    """Identical records of a day of the logs, told apart by an ordinal.
+    """Identical records of a day of the logs, told apart by an ordinal; not those to which the log gave an id.
 
     Records are identical when every mapped field is. identical_records = "keep" counts them within a day of the logs:
     the second bottle of milk on a receipt stays, the same receipt delivered again tomorrow does not. "drop" gives
@@ -100,7 +109,8 @@ def _numbered(events: DataFrame, counted: DataFrame | None) -> DataFrame:
     if counted is not None:
         events = events.join(_ordinals(counted), ["event_id", INGEST_DATE], "left")
         ordinal = ordinal + F.coalesce("stored_ordinal", F.lit(0))
-    numbered = F.when(ordinal == 1, F.col("event_id")).otherwise(F.concat_ws("-", "event_id", ordinal))
+    is_numbered = (ordinal > 1) & (F.col("event_id") == _hash_of_fields())
+    numbered = F.when(is_numbered, F.concat_ws("-", "event_id", ordinal)).otherwise(F.col("event_id"))
     return events.withColumn("event_id", numbered).drop("stored_ordinal")
 
 
@@ -118,7 +128,10 @@ def _with_outcome(events: DataFrame, history: DataFrame) -> DataFrame:
     events = events.join(stored, ["event_id", "event_date"], "left")
     was_there = F.coalesce(F.col("stored_date") <= F.col(INGEST_DATE), F.lit(False))
     repeated = (F.row_number().over(same) > 1) | was_there
-    judged = events.withColumn(OUTCOME, F.when(repeated, F.lit(DUPLICATE)).otherwise(F.lit(ACCEPTED)))
+    said = F.struct(*_SAME_EVENT)
+    conflicts = ~said.eqNullSafe(F.first(said).over(same))
+    outcome = F.when(repeated, F.lit(DUPLICATE)).otherwise(F.lit(ACCEPTED))
+    judged = events.withColumns({OUTCOME: outcome, CONFLICTS: conflicts})
     takes_over = (F.col(OUTCOME) == ACCEPTED) & F.col("stored_date").isNotNull()
     return judged.withColumn(TAKES_OVER, takes_over).drop("stored_date", REASON)
 

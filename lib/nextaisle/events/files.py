@@ -8,19 +8,24 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Any
+from fnmatch import fnmatchcase
+from typing import Any, Final
 
+from pyspark.errors import IllegalArgumentException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.config import Source, absolute
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import SOURCE_FILES
+from nextaisle.spark import literally
 from nextaisle.store import Store
 
 DATE: str = "{date}"
 _DAY = r"(\d{4}-\d{2}-\d{2})"
 _ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
+_HIDDEN: Final = ("_", ".")
+_PACKED: Final = re.compile(r"\.(gz|bz2|zstd?)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -75,9 +80,10 @@ def files_of(
     """The files that belong to a night's days; see the module.
 
     Raises:
-        InputError: a day was asked for, and its folder is not there.
+        InputError: a day was asked for, and its folder is not there; or a file lies beside itself, packed.
     """
     files = list_files(spark, source, first, last)
+    _check_single(files)
     if DATE in source.path:
         place = absolute(source.path).replace(DATE, str(first))
         if first and first == last and not files and not _is_empty_day(spark, source, place):
@@ -102,6 +108,17 @@ def check_unchanged(spark: SparkSession, source: Source, files: Sequence[SourceF
             f"{len(changed)} files of the logs changed while they were read, as {changed[0]}: is the shop still "
             "writing them? Nothing was published; run again when the day's logs are whole"
         )
+
+
+def _check_single(files: Sequence[SourceFile]) -> None:
+    seen: dict[str, str] = {}
+    for path in (file.path for file in files):
+        other = seen.setdefault(_PACKED.sub("", path), path)
+        if other != path:
+            raise InputError(
+                f"{path} is {other} once more, packed in another way, and its events would count twice; take one of "
+                "them away"
+            )
 
 
 def fingerprint(files: Sequence[SourceFile]) -> str:
@@ -130,12 +147,21 @@ def _listed(spark: SparkSession, place: str, pattern: str) -> list[SourceFile]:
     named = _day_in(pattern)
     files = []
     for status in _glob(spark, place):
-        inside = _glob(spark, status.getPath().toString() + "/*") if status.isDirectory() else [status]
-        for file in inside:
-            if file.isFile() and not file.getPath().getName().startswith(("_", ".")):
+        path = status.getPath().toString()
+        if _is_in_hidden_folder(path, place):
+            continue
+        for file in _glob(spark, literally(path) + "/*") if status.isDirectory() else [status]:
+            if file.isFile() and not file.getPath().getName().startswith(_HIDDEN):
                 path = file.getPath().toString()
                 files.append(SourceFile(path, file.getLen(), file.getModificationTime(), named(path)))
     return files
+
+
+def _is_in_hidden_folder(path: str, place: str) -> bool:
+    """Whether a name in `path` begins with _ or ., unless `place` asks for such names."""
+    asked = [re.sub(r"\{[^}]*\}", "*", part) for part in place.split("/") if part.startswith(_HIDDEN)]
+    hidden = [part for part in path.split("/") if part.startswith(_HIDDEN)]
+    return any(not any(fnmatchcase(name, part) for part in asked) for name in hidden)
 
 
 def _day_in(pattern: str) -> Callable[[str], date | None]:
@@ -166,7 +192,13 @@ def _real_day(text: str) -> date | None:
 def _glob(spark: SparkSession, pattern: str) -> list[Any]:
     jvm: Any = spark._jvm
     path = jvm.org.apache.hadoop.fs.Path(pattern)
-    return list(path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path) or [])
+    try:
+        return list(path.getFileSystem(spark._jsc.hadoopConfiguration()).globStatus(path) or [])
+    except IllegalArgumentException as error:
+        raise InputError(
+            f"{pattern} cannot be listed: {error}. A name with a colon, as 10:00.json, is one that Spark cannot read; "
+            "rename it"
+        ) from error
 
 
 def _is_empty_day(spark: SparkSession, source: Source, place: str) -> bool:

@@ -11,6 +11,7 @@ from pyspark.sql.types import (
     BinaryType,
     BooleanType,
     DataType,
+    DoubleType,
     NumericType,
     StringType,
     StructField,
@@ -28,11 +29,14 @@ INGEST_DATE: Final = "ingest_date"
 REASON: Final = "reason"
 # A hash of the record: which of several that say the same comes first, whatever order they were read in.
 ORDER: Final = f"{OURS}_order"
+# How long the record is, as it is kept.
+BYTES: Final = f"{OURS}_bytes"
 _REQUIRED = ("user_id", "event_type", "event_time")
 # Our word in the overlay, where the table has another.
 TABLE_NAMES: Final = {"session_id": "source_session_id"}
 # What the mapping fills; the rest of the table is derived.
 MAPPED: Final = tuple(name for name in EVENTS.names if name not in ("event_date", INGEST_DATE))
+_EPOCH = date(1970, 1, 1)
 # Spark reads a time of day alone as one of today; no job asks the clock which day it is.
 _BEGINS_WITH_YEAR = r"^\s*\d{4}"
 
@@ -80,9 +84,16 @@ def _mapped(records: DataFrame, source: Source, name: str, text: str, wanted: Da
     if name == "event_time":
         return _instant(F.expr(text), found)
     if isinstance(wanted, StringType):
-        trimmed = F.trim(F.expr(text).cast("string"))
-        return F.when(trimmed != "", trimmed)
-    return F.expr(text).try_cast(wanted)
+        return _text(F.expr(text))
+    value = F.expr(text).try_cast(wanted)
+    # NaN would count as more than any rating.
+    return F.when(F.abs(value) < float("inf"), value) if isinstance(wanted, DoubleType) else value
+
+
+def _text(value: Column) -> Column:
+    """Without blanks around it. One with bytes that are no UTF-8, or stand-ins that Spark put for them, is unknown."""
+    trimmed = F.trim(F.try_validate_utf8(value.cast("string")))
+    return F.when((trimmed != "") & ~F.contains(trimmed, F.lit("\ufffd")), trimmed)
 
 
 def _translated(word: Column, types: Mapping[str, str]) -> Column:
@@ -113,8 +124,8 @@ def with_event_date(events: DataFrame, zone: str) -> DataFrame:
 def with_reason(events: DataFrame, rules: Events, zone: str, policies: Mapping[str, Column]) -> DataFrame:
     """Adds REASON: why the record is refused, the first that holds in the order of contract/reasons.py, or null.
 
-    `policies` are further reasons, each with its test. Adds ORDER too. A record that fits drops what only a refused one
-    is kept and read again by.
+    `policies` are further reasons, each with its test. Adds ORDER and BYTES too. A record that fits drops what only a
+    refused one is kept and read again by.
 
     | event_time (ingest day 10, skew 60 min, max_late_days 7) | reason        |
     |----------------------------------------------------------|---------------|
@@ -144,18 +155,26 @@ def with_reason(events: DataFrame, rules: Events, zone: str, policies: Mapping[s
     reason = F.coalesce(*[F.when(test, F.lit(name)) for name, test in tests.items()])
     judged = events.withColumn(REASON, reason)
     kept = {name: F.when(F.col(REASON).isNotNull(), F.col(name)) for name in (RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA)}
-    return judged.withColumns({ORDER: F.xxhash64(RECORD, ROW)}).withColumns(kept)
+    return judged.withColumns({ORDER: F.xxhash64(RECORD, ROW), BYTES: F.length(RECORD)}).withColumns(kept)
 
 
 def last_plausible_day(times: DataFrame, rules: Events) -> date | None:
     """The latest event_date that is not impossible: the day of logs whose paths name none, when nobody says it.
 
     Impossible is what lies more than a year after all but a thousandth of the events: a clock set wrong.
+
+    Raises:
+        ConfigurationError: the times lie in years that no calendar has, as those of another unit do.
     """
     seen = times.where((F.col("event_date") >= F.lit(rules.earliest)) & ~F.col(IS_UNREADABLE))
     bulk = seen.agg(F.percentile_approx(F.unix_date("event_date"), 0.999, 10000).alias("day")).first()
     if bulk is None or bulk["day"] is None:
         return None
-    near = seen.where(F.col("event_date") <= F.lit(date(1970, 1, 1) + timedelta(days=int(bulk["day"]) + 365)))
+    if bulk["day"] + 365 > (date.max - _EPOCH).days:
+        raise ConfigurationError(
+            f"the times of the log lie about the year {1970 + bulk['day'] // 365}; is the unit right in "
+            "source.columns.event_time? timestamp_seconds(x), timestamp_millis(x) or timestamp_micros(x)"
+        )
+    near = seen.where(F.col("event_date") <= F.lit(_EPOCH + timedelta(days=bulk["day"] + 365)))
     latest = near.agg(F.max("event_date").alias("day")).first()
     return latest["day"] if latest else None

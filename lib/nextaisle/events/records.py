@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameReader, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.config import Source
 from nextaisle.contract.errors import ConfigurationError, InputError
 from nextaisle.events.files import SourceFile
-from nextaisle.events.texts import is_zstd, read_texts
+from nextaisle.events.texts import is_true, is_zstd, read_texts
+from nextaisle.spark import literally
 
 # Columns of ours beside the log's own.
 OURS: Final = "_nextaisle"
@@ -44,7 +45,7 @@ def read_records(spark: SparkSession, source: Source, files: Sequence[SourceFile
         ConfigurationError: JSON without a schema, or source.rows that does not fit the columns.
         InputError: a file is packed in a way that its format cannot be read in.
     """
-    paths = [file.path for file in files]
+    paths = [literally(file.path) for file in files]
     records = _lines(spark, source, paths) if source.format in LINE_FORMATS else _rows(spark, source, paths)
     return several(records, source)
 
@@ -52,7 +53,7 @@ def read_records(spark: SparkSession, source: Source, files: Sequence[SourceFile
 def _lines(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
     lines = read_texts(spark, source, paths)
     record, schema = F.col("value").cast("binary").alias(RECORD), F.lit(None).cast("string").alias(RECORD_SCHEMA)
-    return parse_lines(lines.select("value", _path("path"), record, schema), source)
+    return parse_lines(lines.select("value", _path(F.col("path")), record, schema), source)
 
 
 def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
@@ -108,11 +109,10 @@ def _rows(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
     # A reader looks at the session's zone only when it reads; see mapping_rules.
     reader = spark.read.format(source.format).options(**{"timeZone": source.time_zone} | source.options)
     if source.format == "csv":
-        # The header, or the number of fields, of the first file: everything is text until it is mapped.
-        ddl = source.ddl or reader.load(paths).schema.toDDL()
+        ddl, is_checked = (source.ddl, False) if source.ddl else _header(reader, paths, is_true(source, "header"))
         reader = reader.option("columnNameOfCorruptRecord", CORRUPT).schema(f"{ddl}, {CORRUPT} string")
         # A file whose header has another order must not have its columns swapped in silence.
-        reader = reader.option("enforceSchema", source.options.get("enforceSchema", "false"))
+        reader = reader.option("enforceSchema", source.options.get("enforceSchema", str(is_checked)))
     elif source.ddl:
         reader = reader.schema(source.ddl)
     rows = reader.load(paths)
@@ -121,10 +121,30 @@ def _rows(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
     received = (
         F.coalesce(F.col(CORRUPT), as_json(columns.columns)) if source.format == "csv" else as_json(columns.columns)
     )
+    # The log may have a column of this name too.
+    path = _path(rows.metadataColumn("_metadata")["file_path"])
     return rows.select(
-        *quoted(columns.columns), _path("_metadata.file_path"), received.cast("binary").alias(RECORD),
+        *quoted(columns.columns), path, received.cast("binary").alias(RECORD),
         F.lit(columns.schema.toDDL()).alias(RECORD_SCHEMA), broken.alias(IS_UNREADABLE),
     )  # fmt: skip
+
+
+def _header(reader: DataFrameReader, paths: list[str], has_names: bool) -> tuple[str, bool]:
+    """The columns of the first file, all texts until they are mapped, and whether all files are known to have them.
+
+    Columns without a name, or with one twice, get names from Spark that it takes for others when it reads the rows.
+    They end with the column's place.
+    """
+    header = reader.load(paths)
+    if not header.columns:
+        raise InputError(f"{paths[0]} has neither a header nor rows; bring it whole, or an empty file for an empty day")
+    is_renamed = has_names and any(name.endswith(str(place)) for place, name in enumerate(header.columns))
+    for path in paths if is_renamed else []:
+        if (columns := reader.load(path).columns) != header.columns:
+            raise InputError(
+                f"{path} has the columns {columns}, expected {header.columns} as in other files of the day"
+            )
+    return header.schema.toDDL(), is_renamed
 
 
 def as_json(columns: Sequence[str]) -> Column:
@@ -132,7 +152,7 @@ def as_json(columns: Sequence[str]) -> Column:
 
 
 def quoted(columns: Sequence[str]) -> list[str]:
-    return [f"`{column}`" for column in columns]
+    return [f"`{column.replace('`', '``')}`" for column in columns]
 
 
 def several(records: DataFrame, source: Source) -> DataFrame:
@@ -154,10 +174,10 @@ def several(records: DataFrame, source: Source) -> DataFrame:
     return rows.withColumns(kept).unionByName(unreadable.where(IS_UNREADABLE), allowMissingColumns=True)
 
 
-def _path(column: str) -> Column:
+def _path(listed: Column) -> Column:
     """Spark's, as Hadoop lists it: without percent signs, and file:/ with one stroke."""
     # Decoding costs as much as reading a line; few paths need it.
-    listed, local = F.col(column), "file:///"
+    local = "file:///"
     decoded = F.url_decode(F.replace(listed, F.lit("+"), F.lit("%2B")))
     path = F.when(F.contains(listed, F.lit("%")), decoded).otherwise(listed)
     short = F.concat(F.lit("file:/"), F.substr(path, F.lit(len(local) + 1)))

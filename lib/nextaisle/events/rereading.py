@@ -6,11 +6,12 @@
 | csv              | JSON of its columns, their schema | as those columns, in order under the names of today's |
 |                  |                                   | source.schema, if it has as many                      |
 | csv, unreadable  | its text                          | as a line, by the source.schema of today              |
-| others           | JSON of its columns, their schema | as those columns                                      |
+| others           | JSON of its columns, their schema | as those columns, keys of maps as texts               |
 
 Of a record that source.rows made several rows of, each refused one was kept with what it added: it is not made again.
 """
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -84,19 +85,19 @@ def _records(rows: DataFrame, source: Source, record_schema: str | None, was_unr
 def _with_rows(records: DataFrame, source: Source, row_schema: str | None) -> DataFrame:
     if row_schema is None:
         return several(records.drop(ROW, ROW_SCHEMA), source)
-    return _with_fields(records, F.from_json(ROW, row_schema, JSON_OPTIONS), row_schema)
+    return _with_fields(records, _from_json(ROW, row_schema), row_schema)
 
 
 def _columns(texts: DataFrame, source: Source, record_schema: str) -> DataFrame:
     stored = _names(record_schema)
-    parsed = _with_fields(texts, F.from_json(_TEXT, record_schema, JSON_OPTIONS), record_schema)
+    parsed = _with_fields(texts, _from_json(_TEXT, record_schema), record_schema)
     records = parsed.drop(_TEXT) if _TEXT not in stored else parsed
     records = records.withColumn(IS_UNREADABLE, F.lit(False))
     if source.format != "csv" or not source.ddl or len(_names(source.ddl)) != len(stored):
         return records
     # The header's names, or the schema's, may have been mended since: CSV goes by place.
-    fields = zip(stored, _fields(source.ddl), strict=True)
-    renamed = [F.col(f"`{old}`").try_cast(field.dataType).alias(field.name) for old, field in fields]
+    fields = zip(quoted(stored), _fields(source.ddl), strict=True)
+    renamed = [F.col(old).try_cast(field.dataType).alias(field.name) for old, field in fields]
     ours = [name for name in records.columns if name.startswith(OURS)]
     return _as_received(records.select(*renamed, *ours), source.ddl)
 
@@ -117,6 +118,12 @@ def _as_received(records: DataFrame, ddl: str) -> DataFrame:
     return records.withColumns(
         {RECORD: F.when(F.col(IS_UNREADABLE), F.col(RECORD)).otherwise(received), RECORD_SCHEMA: F.lit(schema)}
     )
+
+
+def _from_json(text: str, ddl: str) -> Column:
+    """Keys of maps are texts in JSON, and Spark reads them back as nothing else."""
+    schema = re.sub(r'"keyType":"[^"]*"', '"keyType":"string"', StructType.fromDDL(ddl).json())
+    return F.from_json(text, schema, JSON_OPTIONS)
 
 
 def _with_fields(rows: DataFrame, parsed: Column, ddl: str) -> DataFrame:

@@ -1,24 +1,20 @@
 """A night's records with their outcomes, before anything is written: read, judged with what is stored, and counted."""
 
-import re
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, reduce
 
-from py4j.protocol import Py4JError
-from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.config import Events, Settings
 from nextaisle.contract import reasons
-from nextaisle.contract.errors import GateError, InputError, NextaisleError
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
-from nextaisle.events.bots import RULE, USER_DAY
+from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import (
     ACCEPTED,
+    CONFLICTS,
     DUPLICATE,
     OUTCOME,
     TAKES_OVER,
@@ -28,6 +24,7 @@ from nextaisle.events.cleaning import (
 )
 from nextaisle.events.files import SourceFile, files_of
 from nextaisle.events.mapping import (
+    BYTES,
     INGEST_DATE,
     ORDER,
     last_plausible_day,
@@ -50,15 +47,10 @@ from nextaisle.events.stored import (
     stored_days,
     stored_events,
 )
-from nextaisle.spark import mapping_rules, staged
+from nextaisle.spark import mapping_rules, naming_unreadable_files, staged
 from nextaisle.store import Store
 
-# What Spark says of a file that ends too soon or is not what its name promises.
-_UNREADABLE_FILE = (
-    "FAILED_READ_FILE", "EOFException", "ZipException", "incorrect header check", "FILE_NOT_EXIST", "errors.InputError",
-)  # fmt: skip
-_OTHER_HEADER = "CSV header does not conform to the schema"
-_RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, OUTCOME)
+_RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, BYTES, CONFLICTS, OUTCOME)
 # What a batch is counted by; the event_date is that of good records only, as others may name any day.
 COUNTED_BY = (PATH, ORIGIN, INGEST_DATE, OUTCOME, RULE, STORED_OUTCOME, STORED_RULE, "event_date")
 
@@ -77,15 +69,15 @@ class Batch:
     changes: tuple[str, ...] = ()  # flags of records that [source.policies] changed
 
     @cached_property
-    def _groups(self) -> list[Row]:
+    def groups(self) -> list[Row]:
         """`counted` without the files: a few rows for each day."""
         groups = self.counted.groupBy(*(name for name in COUNTED_BY if name != PATH))
-        return groups.agg(*(F.sum(name).alias(name) for name in ("count", *self.changes))).collect()
+        return groups.agg(*(F.sum(name).alias(name) for name in ("count", BYTES, CONFLICTS, *self.changes))).collect()
 
     @property
     def _moved(self) -> list[Row]:
         """Of stored events those that another outcome than theirs awaits."""
-        stored = [row for row in self._groups if row[ORIGIN] == STORED]
+        stored = [row for row in self.groups if row[ORIGIN] == STORED]
         return [row for row in stored if (row[OUTCOME], row[RULE]) != (row[STORED_OUTCOME], row[STORED_RULE])]
 
     @property
@@ -96,19 +88,19 @@ class Batch:
     @property
     def has_rejected(self) -> bool:
         """Whether anything of the batch, or of what is stored of its days, belongs in rejected_events."""
-        return any(row[OUTCOME] in reasons.REASONS for row in self._groups)
+        return any(row[OUTCOME] in reasons.REASONS for row in self.groups)
 
     @property
     def has_leaving(self) -> bool:
         """Whether events leave rejected_events for events."""
         leaving = [row for row in self._moved if row[OUTCOME] == ACCEPTED]
-        replayed = [row for row in self._groups if self.is_replay and (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)]
+        replayed = [row for row in self.groups if self.is_replay and (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)]
         return bool(leaving or replayed)
 
     @property
     def accepted_of_day(self) -> dict[date, int]:
         counts: dict[date, int] = {}
-        for row in self._groups:
+        for row in self.groups:
             if row[OUTCOME] == ACCEPTED:
                 counts[row["event_date"]] = counts.get(row["event_date"], 0) + row["count"]
         return counts
@@ -117,7 +109,7 @@ class Batch:
     def by_outcome(self) -> dict[str, int]:
         """The batch's own records, which add up because each has exactly one outcome."""
         counts: dict[str, int] = {}
-        for row in sorted(self._groups, key=lambda row: row[OUTCOME]):
+        for row in sorted(self.groups, key=lambda row: row[OUTCOME]):
             if row[ORIGIN] == NEW:
                 counts[row[OUTCOME]] = counts.get(row[OUTCOME], 0) + row["count"]
         return counts
@@ -125,7 +117,7 @@ class Batch:
     @property
     def changed(self) -> dict[str, int]:
         """How many of the batch's events have a value that the log did not give them, as {"filled_price": 3}."""
-        events = [row for row in self._groups if (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)]
+        events = [row for row in self.groups if (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)]
         return {name: sum(row[name] for row in events) for name in self.changes}
 
     def counts(self) -> dict[str, int]:
@@ -151,7 +143,7 @@ def staged_batch(
     Raises:
         InputError: a file cannot be read to its end.
     """
-    with _naming_unreadable_files():
+    with naming_unreadable_files():
         mapped = _mapped(store.spark, settings, files)
         if last is None and files and files[0].day is None:
             last = first = last_plausible_day(mapped, settings.events)
@@ -193,44 +185,14 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
     return Batch(records, counted, days, touched, replaces, is_replay=True, changes=flags)
 
 
-def check_shares(batch: Batch, settings: Settings) -> None:
-    """Bots are no fault of the mapping: they have a limit of their own.
-
-    Raises:
-        GateError: a larger share than max_rejected_share was refused, or than max_user_share are bots.
-    """
-    counts = batch.counts()
-    by_reason = {reason: count for reason, count in batch.by_outcome.items() if reason in reasons.REASONS}
-    bots = by_reason.pop(reasons.BOT, 0)
-    refused, others = sum(by_reason.values()), counts["records"] - bots
-    if others and refused / others > settings.events.max_rejected_share:
-        raise GateError(
-            f"{refused:,} of {others:,} records were refused ({by_reason}), more than events.max_rejected_share = "
-            f"{settings.events.max_rejected_share} allows; nothing was published. Mend the mapping or the logs, or "
-            "raise it"
-        )
-    if bots:
-        _check_bots(batch, settings)
-
-
-def _check_bots(batch: Batch, settings: Settings) -> None:
-    good = batch.records.where((F.col(ORIGIN) == NEW) & ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE))
-    days = good.groupBy(*USER_DAY).agg(F.max(F.col(OUTCOME) == reasons.BOT).alias("is_bot"))
-    row = days.agg(F.count("*").alias("days"), F.count_if("is_bot").alias("bots")).collect()[0]
-    if row["bots"] / row["days"] > settings.bots.max_user_share:
-        raise GateError(
-            f"{row['bots']:,} of {row['days']:,} users, by day, are bots by the rules of [bots], more than "
-            f"bots.max_user_share = {settings.bots.max_user_share} allows; nothing was published. Are the rules too "
-            "strict for this shop? Mend them, or raise it"
-        )
-
-
 def _has_ids(settings: Settings) -> bool:
     return "event_id" in settings.source.columns
 
 
 def _mapped(spark: SparkSession, settings: Settings, files: Sequence[SourceFile]) -> DataFrame:
     source = settings.source
+    # Spark takes a CSV without a byte for one without columns.
+    files = [file for file in files if file.size or source.format != "csv"]
     if not files:
         return with_event_date(spark.createDataFrame([], mapped_schema()), source.time_zone)
     with mapping_rules(spark, source.time_zone):
@@ -315,34 +277,13 @@ def _judged(
 
 
 def _counted(records: DataFrame, flags: Sequence[str]) -> DataFrame:
-    """COUNTED_BY, `count`, and how many of them each flag holds for; in one pass over the records."""
+    """COUNTED_BY, `count`, BYTES, and how many CONFLICTS and each flag hold for; in one pass over the records."""
     is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE)
     groups = records.withColumn("event_date", F.when(is_good, F.col("event_date"))).groupBy(*COUNTED_BY)
-    return staged(groups.agg(F.count("*").alias("count"), *(F.count_if(name).alias(name) for name in flags)))
+    sizes = F.count("*").alias("count"), F.sum(BYTES).alias(BYTES)
+    return staged(groups.agg(*sizes, *(F.count_if(name).alias(name) for name in (CONFLICTS, *flags))))
 
 
 def _days_of(*events: DataFrame) -> tuple[date, ...]:
     dates = reduce(DataFrame.unionAll, [each.select("event_date") for each in events])
     return tuple(sorted(row["event_date"] for row in dates.distinct().collect()))
-
-
-@contextmanager
-def _naming_unreadable_files() -> Iterator[None]:
-    try:
-        yield
-    except NextaisleError:
-        raise
-    except (Py4JError, PySparkException) as error:
-        text = str(error)
-        if _OTHER_HEADER in text:
-            raise InputError(
-                "a CSV file has another header than the first: give source.schema, or bring files of one header at a "
-                f"time. Nothing was published. {text[text.index(_OTHER_HEADER) :][:500]}"
-            ) from error
-        if not any(sign in text for sign in _UNREADABLE_FILE):
-            raise
-        named = re.search(r"(?:file|hdfs|s3a?|abfss?|gs):/[^\s,;'\"]+", text)
-        raise InputError(
-            f"{named.group() if named else 'a file of the logs'} cannot be read to its end: is it cut short, or not "
-            "what its name says? Nothing was published; bring the file whole and run again"
-        ) from error

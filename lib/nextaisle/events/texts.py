@@ -20,8 +20,8 @@ from nextaisle.contract.errors import ConfigurationError, InputError
 _ZSTD: Final = (".zst", ".zstd")
 _LINE_SEPARATORS: Final = ("\n", "\r", "\r\n")
 _RECORDS_PER_BATCH: Final = 10_000
-# Brackets within strings are none.
-_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
+# Brackets within strings are none; a string ends on its line, or it is broken.
+_TOKEN: Final = re.compile(rb'"(?:[^"\\\n]|\\[^\n])*"|[\[\]{}]')
 _BETWEEN_VALUES: Final = b" \t\r\n,\xef\xbb\xbf"  # a byte order mark too
 
 
@@ -32,6 +32,12 @@ def read_texts(spark: SparkSession, source: Source, paths: Sequence[str]) -> Dat
     parts = [_unpacked(spark, source, packed)] if packed else []
     parts += [_plain(spark, source, plain)] if plain else []
     return parts[0] if len(parts) == 1 else parts[0].unionByName(parts[1])
+
+
+def is_true(source: Source, option: str) -> bool:
+    """Spark's options, whose case does not matter."""
+    options = {key.lower(): text.lower() for key, text in source.options.items()}
+    return options.get(option.lower()) == "true"
 
 
 def is_zstd(path: str) -> bool:
@@ -49,27 +55,49 @@ def split_values(text: bytes) -> Iterator[bytes]:
     | [{"a": 1}                  | {"a": 1}, [               |
     | {"a": 1} oops {"a": 2}     | {"a": 1}, oops, {"a": 2}  |
 
-    What is no value comes too, to be refused: of a broken file nothing is lost in silence.
+    What is no value comes too, to be refused: of a broken file nothing is lost in silence. A value that does not end
+    gives up before the next line that begins as its own does: a missing bracket costs one value, not the rest.
     """
-    depth, start, is_list = 0, 0, False
-    for token in _TOKEN.finditer(text):
-        bracket = token.group()
-        opens, closes = bracket in (b"{", b"["), bracket in (b"}", b"]")
-        if not depth and (opens or (bracket == b"]" and is_list)):
-            between = text[start : token.start()].strip(_BETWEEN_VALUES)
-            if between:
-                yield between
-            is_edge = bracket == (b"]" if is_list else b"[")
-            is_list, start = (not is_list, token.end()) if is_edge else (is_list, token.start())
-            depth = 0 if is_edge else 1
-        elif depth:
-            depth += opens - closes
-            if not depth:
-                yield text[start : token.end()]
-                start = token.end()
+    start, place, is_list, line = 0, 0, False, b""
+    while token := _TOKEN.search(text, place):
+        bracket, place = token.group(), token.end()
+        is_edge = bracket == (b"]" if is_list else b"[")
+        if not is_edge and bracket not in (b"{", b"["):
+            continue
+        if between := text[start : token.start()].strip(_BETWEEN_VALUES):
+            yield between
+        if is_edge:
+            is_list, start = not is_list, place
+            continue
+        start = token.start()
+        end = _value_end(text, start, _next_line(text, line, start))
+        if not end:
+            line = line or b"\n" + text[text.rfind(b"\n", 0, start) + 1 : start + 1]
+            end = _next_line(text, line, start)
+            if end == len(text):
+                break
+        yield text[start:end].strip(_BETWEEN_VALUES)
+        start = place = end
     rest = text[start:].strip(_BETWEEN_VALUES)
     if rest or is_list:
         yield rest or b"["
+
+
+def _value_end(text: bytes, start: int, bound: int) -> int:
+    """Where the value ends that opens at `start`; 0 if it does not, before `bound` or a bracket of the other kind."""
+    depth = 0
+    for token in _TOKEN.finditer(text, start, bound):
+        bracket = token.group()
+        depth += (bracket in (b"{", b"[")) - (bracket in (b"}", b"]"))
+        if not depth:
+            return token.end() if text[start : start + 1] + bracket in (b"{}", b"[]") else 0
+    return 0
+
+
+def _next_line(text: bytes, line: bytes, start: int) -> int:
+    """Where the next line begins with `line`, if one does and it is not empty; else the end."""
+    place = text.find(line, start) if line else -1
+    return place if place >= 0 else len(text)
 
 
 def _plain(spark: SparkSession, source: Source, paths: list[str]) -> DataFrame:
@@ -130,6 +158,4 @@ def _in_python(files: DataFrame, records: Callable[[pa.Buffer, str], Iterator[by
 
 
 def _is_multi_line(source: Source) -> bool:
-    """Spark's option, whose case does not matter."""
-    options = {key.lower(): text.lower() for key, text in source.options.items()}
-    return source.format == "json" and options.get("multiline") == "true"
+    return source.format == "json" and is_true(source, "multiLine")

@@ -8,11 +8,12 @@ from pyspark.sql import functions as F
 from nextaisle.config import Settings
 from nextaisle.contract.as_of import histories_as_of
 from nextaisle.job import Night
+from nextaisle.mapped import fingerprint
 from nextaisle.scoring.catalogue import read_catalogue
 from nextaisle.scoring.champion import champion_version, load_champion
 from nextaisle.scoring.histories import with_earlier_items
 from nextaisle.scoring.recommending import POPULAR, recommend
-from nextaisle.scoring.users import fingerprint, read_listed_users
+from nextaisle.scoring.users import read_listed_users
 
 _HISTORY = ("item_indices", "event_types", "is_session_start")
 

@@ -6,7 +6,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from nextaisle.config import Items
 from nextaisle.contract.tables import ITEMS
-from nextaisle.sequences.states import fingerprint, read_states
+from nextaisle.mapped import fingerprint
+from nextaisle.sequences.states import read_states
 
 ATTRIBUTES: Final = ("title", "department", "category", "brand", "product_type", "price", "image")
 

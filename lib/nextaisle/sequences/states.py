@@ -40,14 +40,6 @@ def read_states(
     return states.select(key, F.col("since").alias(VALID_FROM), *(F.col(f"state.{name}") for name in attributes))
 
 
-def fingerprint(states: DataFrame) -> str:
-    """Equal for the same states in any order."""
-    # Nulls have no part in a hash: without their places a value could move to the next column unseen.
-    parts = [part for name in states.columns for part in (F.col(name), F.col(name).isNull())]
-    total = F.sum(F.xxhash64(*parts).cast("decimal(38,0)"))
-    return f"{states.columns} {states.agg(F.count('*'), total).first()}"
-
-
 def changed_states(
     source: DataFrame, stored: DataFrame, key: str, attributes: Sequence[str], through: date
 ) -> DataFrame:

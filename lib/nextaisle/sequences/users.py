@@ -7,7 +7,8 @@ from pyspark.sql import DataFrame, SparkSession
 
 from nextaisle.config import Users
 from nextaisle.contract.tables import USERS
-from nextaisle.sequences.states import changed_states, fingerprint, read_states
+from nextaisle.mapped import fingerprint
+from nextaisle.sequences.states import changed_states, read_states
 
 _ATTRIBUTES: Final = ("region", "age_band", "segment")
 

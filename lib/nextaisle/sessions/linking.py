@@ -46,12 +46,6 @@ def refuse_lost(links: Links, max_share: float) -> None:
         )
 
 
-def fingerprint(links: DataFrame) -> str:
-    """Equal for the same links in any order."""
-    row = links.agg(F.count("*"), F.sum(F.xxhash64(*LINK).cast("decimal(38,0)"))).collect()[0]
-    return f"{row[0]}:{row[1]}"
-
-
 def rebuild_linked_sessions(
     events: DataFrame, sessions: DataFrame, links: Links, first: date, rules: Sessions, zone: str
 ) -> Rebuilt:

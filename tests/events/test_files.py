@@ -1,0 +1,60 @@
+"""Which files are read: those that the path names, each once, whatever their names are."""
+
+import gzip
+import re
+from datetime import date
+from pathlib import Path
+
+import pytest
+from pyspark.sql import SparkSession
+
+from nextaisle.contract.errors import InputError
+from nextaisle.contract.tables import EVENTS, SOURCE_FILES
+from nextaisle.events.files import files_of
+from nextaisle.store import Store
+from tests.events.shops import JSON_LINES, Shop, record
+
+DAY = date(2024, 1, 1)
+
+
+@pytest.fixture
+def shop(spark: SparkSession, tmp_path: Path) -> Shop:
+    return Shop(spark, tmp_path, JSON_LINES)
+
+
+def listed(shop: Shop, path: str) -> list[str]:
+    settings = shop.settings(source__path=path)
+    files = files_of(shop.spark, settings.source, Store(shop.spark, settings.store), DAY, DAY)
+    return [file.path.partition("/logs/")[2] for file in files]
+
+
+def test_names_that_look_like_patterns_are_names(shop: Shop) -> None:
+    names = ("1.json", "[1].json", "{1,2}/2.json", "3?.json", r"\4*.json")
+    for name in names:
+        shop.write(1, [record(name, "01 10:00:00")], name)
+    assert shop.clean(1).rows["accepted"] == len(names)
+    assert [user for (user,) in shop.rows(EVENTS, "user_id")] == sorted(names, key=repr)
+    assert [count for (count,) in shop.rows(SOURCE_FILES, "record_count")] == [1] * len(names)
+
+
+def test_hidden_files_and_folders_are_read_where_the_path_names_them_alone(shop: Shop) -> None:
+    for name in ("1.json", "_2.json", ".~tmp~/3.json", "_old/4.json", "hour/5.json"):
+        shop.write(1, [record("u", "01 10:00:00")], name)
+    logs = f"{shop.root}/logs"
+    assert listed(shop, f"{logs}/{{date}}/*") == ["2024-01-01/1.json", "2024-01-01/hour/5.json"]
+    assert listed(shop, f"{logs}/{{date}}/_old/*") == ["2024-01-01/_old/4.json"]
+    assert listed(shop, f"{logs}/{{date}}/.~*/*") == ["2024-01-01/.~tmp~/3.json"]
+
+
+def test_a_file_beside_itself_packed_is_refused_with_both_names(shop: Shop) -> None:
+    shop.write(1, [record("u", "01 10:00:00")])
+    twin = shop.root / "logs" / "2024-01-01" / "1.json.GZ"
+    twin.write_bytes(gzip.compress(b""))
+    with pytest.raises(InputError, match=re.escape("1.json.GZ is ") + ".*1.json once more"):
+        listed(shop, f"{shop.root}/logs/{{date}}/*")
+
+
+def test_a_name_that_cannot_be_listed_is_said(shop: Shop) -> None:
+    shop.write(1, [record("u", "01 10:00:00")], "10:00.json")
+    with pytest.raises(InputError, match=r"10:00\.json"):
+        listed(shop, f"{shop.root}/logs/{{date}}/*")
