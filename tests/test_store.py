@@ -41,6 +41,15 @@ def test_a_merge_of_known_rows_does_not_commit(spark: SparkSession, store: Store
     assert store.fresh().current_version(SEQUENCES) == before
 
 
+def test_a_merge_takes_away_what_the_rows_no_longer_name(spark: SparkSession, store: Store) -> None:
+    store.merge(SEQUENCES, sequences(spark, 1, 2, 3))
+    store.merge(SEQUENCES, sequences(spark, 2, 4), "as_of_date >= DATE'2024-01-02'")
+    assert days_of(store) == [1, 2, 4]
+    version = store.fresh().current_version(SEQUENCES)
+    store.fresh().merge(SEQUENCES, sequences(spark, 2, 4), "as_of_date >= DATE'2024-01-02'")
+    assert store.fresh().current_version(SEQUENCES) == version
+
+
 def test_a_read_stays_at_the_version_first_seen(spark: SparkSession, store: Store) -> None:
     store.merge(SEQUENCES, sequences(spark, 1))
     reader = store.fresh()

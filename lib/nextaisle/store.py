@@ -174,21 +174,28 @@ class Store:
                 self._delta(table).delete(where)
                 self._base[table.name] = self._note_commit(table)
 
-    def merge(self, table: Table, rows: DataFrame) -> None:
-        """Inserts rows with a new key, and updates those whose other columns differ."""
+    def merge(self, table: Table, rows: DataFrame, where: str = "false") -> None:
+        """Inserts rows with a new key, and updates those whose other columns differ.
+
+        Of what is there, rows of `where` whose keys `rows` lack are deleted.
+        """
         check_schema(rows, table)
         with self._writing(table) as is_new:
             if is_new:
                 self._base[table.name] = self._save(table, rows.write.format("delta").mode("append"))
                 return
             before = self._latest(table)
-            same = [rows[name].eqNullSafe(before[name]) for name in table.names]
-            differing = rows.join(before, same, "left_anti")
-            if differing.isEmpty():
+            same, same_key = (
+                [rows[name].eqNullSafe(before[name]) for name in names] for names in (table.names, table.key)
+            )
+            differing = rows.join(before, same, "left_anti").withColumn("is_gone", F.lit(False))
+            gone = before.where(where).join(rows, same_key, "left_anti").withColumn("is_gone", F.lit(True))
+            changes = differing.unionByName(gone)
+            if changes.isEmpty():
                 return
             keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
-            merging = self._delta(table).alias("old").merge(differing.alias("new"), keys)
-            merging.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+            merging = self._delta(table).alias("old").merge(changes.alias("new"), keys)
+            merging.whenMatchedDelete("new.is_gone").whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
             self._base[table.name] = self._note_commit(table)
 
     def append(self, table: Table, rows: DataFrame) -> None:

@@ -66,6 +66,8 @@ SOURCE_FILES: Final = Table(
         _column("accepted_count", "bigint", "Records that became events; later ones may show that they were a bot's"),
         _column("rejected_count", "bigint", "Records that went to rejected_events"),
         _column("duplicate_count", "bigint", "Records dropped as a repetition of an event"),
+        _column("source_key", "string?", "Hash of [source], its path apart, by which it was read"),
+        _column("time_zone", "string?", "source.time_zone then, by which the days of its events were told"),
     ),
     key=("path", "size", "modified_time"),
 )
