@@ -315,6 +315,8 @@ JOB_RUNS: Final = Table(
         _column("tracking_run_id", "string?", "MLflow run that it made or judged"),
         _column("started_time", "timestamp", "When it started, UTC"),
         _column("seconds", "double", "How long it took"),
+        _column("run_number", "bigint?", "Grows from run to run in the order in which they ended, whatever the clock"),
+        _column("table_ids", "map<string,string>?", "Delta's id of each of these tables, whose versions they are"),
     ),
     key=("run_id",),
 )
@@ -444,6 +446,7 @@ COMPLETE_DAYS: Final = Table(
         _column("complete_date", "date", "The day"),
         _column("completed_time", "timestamp", "When its contents became what they are, UTC"),
         _column("versions", "map<string,bigint>", "Delta versions of the tables that hold the day's contents then"),
+        _column("table_ids", "map<string,string>?", "Delta's id of each of these tables, whose versions they are"),
     ),
     key=("complete_date",),
     partition=("complete_date",),
