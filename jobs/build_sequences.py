@@ -29,7 +29,7 @@ def run(night: Night) -> Result:
     zone, known_through = settings.source.time_zone, last_logged_day(night)
     sessions, sequences = store.read(SESSIONS), store.read(SEQUENCES)
     through = compacted_through(last_day_of(sessions, zone) or last_day_known(night), settings.sequences.daily_days)
-    first = first_day_to_build(night, JOB.name, SESSIONS, SEQUENCES)
+    first = first_day_to_build(night, JOB.name, SESSIONS)
     # A compacted day cannot be built alone.
     first = first if first > through else EVERYTHING
     catalogue = read_catalogue(night.spark, settings.items, zone)

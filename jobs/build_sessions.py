@@ -16,7 +16,7 @@ from nextaisle.sessions import (
 
 def run(night: Night) -> Result:
     store, settings, zone = night.store, night.settings, night.settings.source.time_zone
-    first = first_day_to_build(night, JOB.name, EVENTS, SESSIONS)
+    first = first_day_to_build(night, JOB.name, EVENTS)
     events, earlier = store.read(EVENTS), store.read(SESSIONS)
     has_links = bool(settings.identities.path) or store.exists(IDENTITIES)
     if has_links:

@@ -13,10 +13,10 @@ def run(night: Night) -> Result:
     batch = staged_batch(night.store, night.settings, files, night.first, night.last)
     check_shares(batch, night.settings)
     rows = batch.counts()
-    check_unchanged(night.spark, night.settings.source, files)
+    check_unchanged(night.spark, night.settings.source, batch.sources)
     publish(night.store, batch, night.settings.events)
     forget_rejected(night.store.fresh(), night.settings.events)
-    return Result({"files": len(files), **rows})
+    return Result({"files": len(batch.sources), **rows})
 
 
 def inputs(night: Night) -> str:

@@ -1,5 +1,6 @@
 """A shop whose log is a table of a real database: Derby, which comes with Spark."""
 
+import shutil
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
@@ -74,20 +75,34 @@ def test_days_of_a_database_become_events(spark: SparkSession, tmp_path: Path, d
     ]
 
 
-def test_a_day_that_was_brought_stays_and_a_day_cut_short_is_brought_again(
+def test_a_day_that_was_brought_stays_and_one_cut_short_is_brought_again(
     spark: SparkSession, tmp_path: Path, database: tuple[str, Execute]
 ) -> None:
     url, run = database
     settings = shop(tmp_path, url)
-    fetch(spark, settings)
+    (cut_short := tmp_path / "logs" / f".{LAST}").mkdir(parents=True)
+    (cut_short / "part.parquet").write_text("half of it")
+    (tmp_path / "logs" / str(LAST)).mkdir()
+    assert fetch(spark, settings).rows == {"days": 2, "days_brought": 2, "rows": 3}
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == [str(FIRST), str(LAST)]
     run("delete from acts")
     assert fetch(spark, settings).rows == {"days": 2, "days_brought": 0, "rows": 0}
-    (tmp_path / "logs" / str(LAST) / "_SUCCESS").unlink()
+    shutil.rmtree(tmp_path / "logs" / str(LAST))
     assert fetch(spark, settings).rows == {"days": 2, "days_brought": 1, "rows": 0}
     # A day on which nothing was done is a day without events, and no missing input.
     outcome = execute(clean_events.JOB, settings, spark, LAST, LAST)
     assert outcome.exit_code == 0, outcome.reason
     assert outcome.rows["records"] == 0
+
+
+def test_files_that_others_have_laid_down_stay(
+    spark: SparkSession, tmp_path: Path, database: tuple[str, Execute]
+) -> None:
+    (log := tmp_path / "logs" / str(FIRST) / "shop.parquet").parent.mkdir(parents=True)
+    log.write_text("the shop's own")
+    outcome = fetch(spark, shop(tmp_path, database[0]), FIRST, FIRST)
+    assert (outcome.exit_code, str(log.parent) in outcome.reason) == (3, True)
+    assert log.read_text() == "the shop's own"
 
 
 def test_what_the_database_refuses_is_said_and_nothing_is_kept(

@@ -2,16 +2,19 @@ import argparse
 import json
 import logging
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
+from pyarrow import RecordBatch
 from pyspark.sql import SparkSession
 
 from nextaisle import call
 from nextaisle import job as jobs
 from nextaisle.config import Settings
-from nextaisle.contract.errors import ConfigurationError, GateError
+from nextaisle.contract.errors import ConfigurationError, GateError, InputError
 from nextaisle.contract.tables import JOB_RUNS, SEQUENCES
 from nextaisle.job import Job, Night, Outcome, Result, execute
 from nextaisle.store import Store
@@ -108,6 +111,31 @@ def test_an_outcome_that_cannot_be_written_is_a_wrong_call(
     (tmp_path / "file").touch()
     assert exit_code_of(monkeypatch, break_down, "--outcome", str(tmp_path / "file" / "outcome.json")) == 2
     assert "--outcome" in json.loads(capsys.readouterr().out)["reason"]
+
+
+def test_an_error_of_ours_in_a_worker_keeps_its_words_and_its_exit_code(
+    spark: SparkSession, settings: Settings
+) -> None:
+    def refuse_there(rows: Iterator[RecordBatch]) -> Iterator[RecordBatch]:
+        raise InputError("item 'x' is in sessions and not in items")
+
+    def run(night: Night) -> Result:
+        return Result({"rows": night.spark.range(1).mapInArrow(refuse_there, "id bigint").count()})
+
+    outcome = execute(Job(name="failing", run=run), settings, spark, DAY, DAY)
+    assert (outcome.exit_code, outcome.reason) == (3, "item 'x' is in sessions and not in items")
+
+
+def test_a_jobs_own_file_is_part_of_its_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (source := tmp_path / "jobs" / "mended.py").parent.mkdir()
+    found = []
+    for text in ("first = 1\n", "first = 2  # mended\n"):
+        source.write_text(text)
+        found.append(jobs._source_of(replace(WRITE_ONE, name="mended")))
+    assert found == ["first = 1\n", "first = 2  # mended\n"]
+    assert "def run(" in jobs._source_of(replace(WRITE_ONE, name="build_sessions"))
+    assert jobs._source_of(WRITE_ONE) == ""
 
 
 @pytest.mark.parametrize(("conflicts", "exit_code", "reads"), [(1, 0, [1, 2]), (9, 5, [1, 2, 3])])

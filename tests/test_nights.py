@@ -14,11 +14,14 @@ def day(number: int) -> date:
     return date(2024, 1, number)
 
 
-def finish_night(spark: SparkSession, store: Store, first: int, last: int, outcome: str = "done") -> None:
+def finish_night(
+    spark: SparkSession, store: Store, first: int, last: int, outcome: str = "done", year: int = 2024
+) -> None:
     row = Row(
         run_id=f"{first}-{last}", job="nightly", first_date=day(first), last_date=day(last), job_key="", rules_key="",
         outcome=outcome, reason=None, versions_read={}, versions_written={}, rows={}, bytes_written=0,
-        tracking_run_id=None, started_time=datetime(2024, 2, last, tzinfo=UTC), seconds=1.0,
+        tracking_run_id=None, started_time=datetime(year, 2, last, tzinfo=UTC), seconds=1.0,
+        run_number=store.current_version(JOB_RUNS), table_ids={},
     )  # fmt: skip
     store.append(JOB_RUNS, spark.createDataFrame([row], JOB_RUNS.schema))
 
@@ -40,6 +43,9 @@ def test_a_night_builds_the_days_that_no_finished_night_covers(spark: SparkSessi
 def test_a_repeated_night_has_the_days_of_the_newest_finished_night(spark: SparkSession, store: Store) -> None:
     finish_night(spark, store, 1, 2)
     assert days_to_build(store.fresh(), [day(1), day(2)], []) == (day(1), day(2))
+    # Whatever the clock says of which is the newest.
+    finish_night(spark, store, 3, 3, year=2004)
+    assert days_to_build(store.fresh(), [day(1), day(2)], []) == (day(3), day(3))
 
 
 def test_without_sessions_there_is_no_newest_day(store: Store) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -6,6 +7,7 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from nextaisle import overlays
+from nextaisle.config import Settings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import REJECTED_EVENTS, SEQUENCES
 from nextaisle.store import Store
@@ -43,6 +45,15 @@ def test_a_merge_of_known_rows_does_not_commit(spark: SparkSession, store: Store
     assert store.fresh().current_version(SEQUENCES) == before
 
 
+def test_a_merge_takes_away_what_the_rows_no_longer_name(spark: SparkSession, store: Store) -> None:
+    store.merge(SEQUENCES, sequences(spark, 1, 2, 3))
+    store.merge(SEQUENCES, sequences(spark, 2, 4), "as_of_date >= DATE'2024-01-02'")
+    assert days_of(store) == [1, 2, 4]
+    version = store.fresh().current_version(SEQUENCES)
+    store.fresh().merge(SEQUENCES, sequences(spark, 2, 4), "as_of_date >= DATE'2024-01-02'")
+    assert store.fresh().current_version(SEQUENCES) == version
+
+
 def test_a_read_stays_at_the_version_first_seen(spark: SparkSession, store: Store) -> None:
     store.merge(SEQUENCES, sequences(spark, 1))
     reader = store.fresh()
@@ -50,6 +61,22 @@ def test_a_read_stays_at_the_version_first_seen(spark: SparkSession, store: Stor
     store.merge(SEQUENCES, sequences(spark, 2))
     assert reader.read(SEQUENCES).count() == 1
     assert days_of(store) == [1, 2]
+
+
+def test_a_table_that_was_built_again_is_not_the_one_that_stood_there(
+    spark: SparkSession, store: Store, settings: Settings
+) -> None:
+    store.merge(SEQUENCES, sequences(spark, 1))
+    earlier = store.version(SEQUENCES)
+    assert earlier is not None
+    assert store.fresh().changed_days(SEQUENCES, earlier) == set()
+    shutil.rmtree(f"{settings.store.root}/sequences")
+    for day in (2, 3):
+        store.fresh().merge(SEQUENCES, sequences(spark, day))
+    again = store.fresh()
+    assert again.current_version(SEQUENCES) == earlier.number + 1
+    assert not again.knows(SEQUENCES, earlier)
+    assert again.changed_days(SEQUENCES, earlier) is None
 
 
 def test_active_files_leave_out_what_was_replaced(spark: SparkSession, store: Store) -> None:

@@ -7,19 +7,21 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from nextaisle.contract.errors import InputError
-from nextaisle.contract.tables import EVENTS, JOB_RUNS, SESSIONS, Table
+from nextaisle.contract.tables import EVENTS, SESSIONS, Table
 from nextaisle.job import Night
-from nextaisle.store import Store
+from nextaisle.ledger import finished_runs, has_its_tables, newest_first, version_left, version_read
+from nextaisle.store import Store, Version
 
 # Before any log, and after the calendar reform, before which Java and Python count days differently.
 EVERYTHING: Final = date(1600, 1, 1)
 
 
-def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> date:
+def first_day_to_build(night: Night, job: str, source: Table) -> date:
     """The earliest day of `source` that was committed since `job` last read it, or the night's first day, if earlier.
 
-    EVERYTHING where no day was asked for, where nothing was built yet, where the configuration of the job has changed
-    (half a table by the old rule would be neither), or where Delta no longer knows what changed.
+    EVERYTHING where no day was asked for, where nothing was built yet, where a table that the job made was taken away,
+    where its configuration has changed (half a table by the old rule would be neither), or where Delta no longer knows
+    what changed.
     A run that was killed leaves no trace in job_runs, so the next one does its days again.
 
     | night  | source changed since on | answer     |
@@ -29,31 +31,37 @@ def first_day_to_build(night: Night, job: str, source: Table, target: Table) -> 
     | 3 to 4 | nothing                 | 3          |
     | all    | whatever                | EVERYTHING |
     """
-    if night.first is None or not night.store.exists(target):
-        return EVERYTHING
-    version = last_version_read(night, job, source)
-    if version is None:
+    last = last_run(night, job, source)
+    version = _version_of_these_rules(night, last, source)
+    if night.first is None or last is None or version is None or not has_its_tables(last, night.store):
         return EVERYTHING
     changed = night.store.first_changed_day(source, version)
     return max(EVERYTHING, min(night.first, changed or night.first))
 
 
-def last_version_read(night: Night, job: str, source: Table) -> int | None:
-    """The version of `source` that the newest finished run of `job` read; None where its configuration has changed."""
-    last = last_run(night, job, source)
-    return int(last["versions_read"][source.name]) if last and last["rules_key"] == night.rules_key else None
+def last_version_read(night: Night, job: str, source: Table) -> Version | None:
+    """The version of `source` that the newest finished run of `job` read.
+
+    None where its configuration has changed, or where another table stands there now.
+    """
+    return _version_of_these_rules(night, last_run(night, job, source), source)
+
+
+def _version_of_these_rules(night: Night, run: Row | None, source: Table) -> Version | None:
+    version = version_read(run, source) if run and run["rules_key"] == night.rules_key else None
+    return version if version and night.store.knows(source, version) else None
 
 
 def last_run(night: Night, job: str, source: Table) -> Row | None:
     """The row of job_runs of the latest run of `job` that read `source` and was done."""
-    runs = night.store.fresh().read(JOB_RUNS).where((F.col("job") == job) & (F.col("outcome") == "done"))
-    return runs.where(F.col("versions_read")[source.name].isNotNull()).orderBy(F.desc("started_time"), "run_id").first()
+    runs = finished_runs(night.store, job).where(F.col("versions_read")[source.name].isNotNull())
+    return newest_first(runs).first()
 
 
 def is_as_left(night: Night, job: str, source: Table, target: Table) -> bool:
     """Whether nobody, not even a run of `job` that was killed, has changed `target` since one was done."""
     last = last_run(night, job, source)
-    version = last["versions_written"].get(target.name) if last else None
+    version = version_left(last, target) if last else None
     return version is not None and night.store.changed_days(target, version) == set()
 
 

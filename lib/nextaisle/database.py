@@ -18,7 +18,7 @@ from nextaisle.contract.errors import ConfigurationError, InputError
 
 log = logging.getLogger(__name__)
 _DATE: Final = "{date}"
-# Spark's committer writes it last: a folder without it is what a killed run has left.
+# Spark's committer writes it last.
 _WHOLE: Final = "_SUCCESS"
 # A time without a zone stays one, so that source.time_zone says what it means.
 _OPTIONS: Final = {"preferTimestampNTZ": "true", "fetchsize": "10000"}
@@ -29,9 +29,11 @@ def write_database_logs(
 ) -> dict[str, int]:
     """Brings the days first to last and counts them; a day that is there stays as it is, until its folder is deleted.
 
+    A day is written beside its place and moved there when it is whole, so nothing that others have laid down is lost.
+
     Raises:
         ConfigurationError: no database is configured, source.path has no folder per day, or no day was asked for.
-        InputError: the database cannot be reached, or refuses the query.
+        InputError: the database cannot be reached, or refuses the query; or the day's folder holds other files.
     """
     folder = _folder(settings)
     if first is None or last is None:
@@ -73,11 +75,14 @@ def _options(database: Database) -> dict[str, str]:
 
 def _bring(spark: SparkSession, database: Database, options: dict[str, str], day: date, place: str) -> int:
     query = database.query.replace(_DATE, day.isoformat())
+    # Hidden from all that reads logs; what a killed run has left there is written anew.
+    part = "/.".join(place.rsplit("/", 1))
     try:
         rows: DataFrame = spark.read.format("jdbc").options(**options).option("query", query).load()
-        rows.write.mode("overwrite").parquet(place)
+        rows.write.mode("overwrite").parquet(part)
     except (Py4JError, PySparkException) as error:
         raise InputError(f"the database does not answer {query!r}: {_said(error)}; {day} is not there yet") from error
+    _move(spark, part, place)
     count = spark.read.schema(rows.schema).parquet(place).count()
     log.info("%s: %s rows of the database", day, f"{count:,}")
     return count
@@ -89,7 +94,35 @@ def _said(error: Exception) -> str:
     return str(without_secrets((text.splitlines() or [type(error).__name__])[0][:500]))
 
 
+def _move(spark: SparkSession, part: str, place: str) -> None:
+    files, source = _path(spark, part)
+    _, target = _path(spark, place)
+    # Of a folder Hadoop would make one within it; one that is not empty is not deleted, but an error.
+    if files.exists(target):
+        files.delete(target, False)
+    if not files.rename(source, target):
+        raise InputError(f"{part} could not be moved to {place}; may this user write there? Run again")
+
+
 def _is_whole(spark: SparkSession, place: str) -> bool:
+    """Whether the day is there.
+
+    Raises:
+        InputError: files are there that fetch_database_logs has not brought, or not as a whole.
+    """
+    files, path = _path(spark, place)
+    if files.exists(_path(spark, f"{place}/{_WHOLE}")[1]):
+        return True
+    if files.exists(path) and len(files.listStatus(path)):
+        raise InputError(
+            f"{place} holds files and no {_WHOLE}, so they are not what fetch_database_logs brings; move them away, or "
+            "give the days of the database a folder of their own in source.path"
+        )
+    return False
+
+
+def _path(spark: SparkSession, place: str) -> tuple[Any, Any]:
+    """Its file system, and Hadoop's name of it."""
     jvm: Any = spark._jvm
-    path = jvm.org.apache.hadoop.fs.Path(f"{place}/{_WHOLE}")
-    return bool(path.getFileSystem(spark._jsc.hadoopConfiguration()).exists(path))
+    path = jvm.org.apache.hadoop.fs.Path(place)
+    return path.getFileSystem(spark._jsc.hadoopConfiguration()), path

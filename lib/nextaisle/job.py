@@ -7,13 +7,15 @@ has nothing to do: it ends as `unchanged`.
 import argparse
 import hashlib
 import importlib.resources
+import importlib.util
+import inspect
 import json
 import logging
 import sys
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from importlib.resources.abc import Traversable
@@ -24,11 +26,12 @@ from pyspark.sql import functions as F
 
 from nextaisle import call, overlays
 from nextaisle.config import Settings, without_secrets
-from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, ConflictError, NextaisleError
+from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, ConflictError, refusal_in
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
+from nextaisle.ledger import finished_runs, left_the_current, newest_first, version_left, version_read
 from nextaisle.spark import create_session
 from nextaisle.spark_rules import check_with_spark
-from nextaisle.store import Store
+from nextaisle.store import Store, Version
 
 log = logging.getLogger("nextaisle")
 Day = date  # under another name: Outcome has a field called date
@@ -153,10 +156,10 @@ def _attempt(job: Job, night: Night, run_id: str, clock: float) -> tuple[Outcome
         result = earlier or job.run(night)
         word = "unchanged" if earlier else "done"
         return _succeeded(job, night, result, word, run_id, time.monotonic() - clock), key
-    except NextaisleError as error:
-        log.error("%s: %s", job.name, error)
-        return _failed(job, night, str(error), error.exit_code, run_id, time.monotonic() - clock), key
     except Exception as error:
+        if refusal := refusal_in(error):
+            log.error("%s: %s", job.name, refusal)
+            return _failed(job, night, str(refusal), refusal.exit_code, run_id, time.monotonic() - clock), key
         log.error("%s: %s", job.name, traceback.format_exc())
         reason = f"{type(error).__name__}: {error}"
         return _failed(job, night, reason, UNEXPECTED, run_id, time.monotonic() - clock), key
@@ -182,6 +185,15 @@ def code_hash(*packages: str) -> str:
     return digest.hexdigest()
 
 
+def _source_of(job: Job) -> str:
+    """The job's own file; nothing of a job that is no file in jobs/, as of a test."""
+    try:
+        found = importlib.util.find_spec(f"jobs.{job.name}")
+    except ModuleNotFoundError:
+        return ""
+    return inspect.getsource(importlib.util.module_from_spec(found)) if found else ""
+
+
 def _sources(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
     for entry in folder.iterdir():
@@ -193,14 +205,14 @@ def _sources(folder: Traversable, prefix: str) -> list[tuple[str, bytes]]:
 
 
 def _job_key(job: Job, night: Night) -> str:
-    versions = {table.name: night.store.current_version(table) for table in job.reads if table not in job.writes}
+    versions = {table.name: night.store.version(table) for table in job.reads if table not in job.writes}
     parts = {
         "job": job.name,
         "days": [str(night.first), str(night.last)],
         "versions": versions,
         "settings": _rules(job, night.settings),
         "inputs": job.inputs(night) if job.inputs else "",
-        "code": code_hash(),
+        "code": code_hash() + _source_of(job),
     }
     return _hash(parts)
 
@@ -224,22 +236,18 @@ def _earlier_run(job: Job, key: str, night: Night) -> Row | None:
 
     Where runs add beside each other, they may also be those that one other run of the same rules has made of them.
     """
-    runs = night.store.fresh().read(JOB_RUNS).where(F.col("outcome") == "done")
-    earlier = runs.where(F.col("job_key") == key).orderBy(F.desc("started_time"), "run_id").first()
-    if earlier is None or _left_the_current(earlier, night):
+    runs = finished_runs(night.store, job.name)
+    earlier = newest_first(runs.where(F.col("job_key") == key)).first()
+    if earlier is None or left_the_current(earlier, night.store):
         return earlier
     if job.adds_beside:
-        alike = runs.where((F.col("job") == job.name) & (F.col("rules_key") == earlier["rules_key"]))
-        for run in alike.where(F.col("started_time") > F.lit(earlier["started_time"])).collect():
-            went_on = earlier["versions_written"].items() <= run["versions_read"].items()
-            if went_on and _left_the_current(run, night):
+        left = [TABLES[name] for name in earlier["versions_written"]]
+        alike = runs.where(F.col("rules_key") == earlier["rules_key"])
+        for run in alike.where(F.col("run_number") > F.lit(earlier["run_number"])).collect():
+            went_on = all(version_left(earlier, table) == version_read(run, table) for table in left)
+            if went_on and left_the_current(run, night.store):
                 return earlier
     return None
-
-
-def _left_the_current(run: Row, night: Night) -> bool:
-    left = run["versions_written"]
-    return all(night.store.current_version(TABLES[name]) == version for name, version in left.items())
 
 
 def _versions(job: Job, night: Night) -> dict[str, int]:
@@ -248,20 +256,30 @@ def _versions(job: Job, night: Night) -> dict[str, int]:
     return {name: version for name, version in versions.items() if version is not None}
 
 
+def _numbers(versions: Mapping[str, Version]) -> dict[str, int]:
+    return {name: version.number for name, version in versions.items()}
+
+
 def _record(night: Night, outcome: Outcome, key: str, started: datetime) -> None:
-    ledger = night.store.ledger
-    row = Row(
-        run_id=outcome.run_id, job=outcome.job, first_date=outcome.first, last_date=outcome.last, job_key=key,
-        rules_key=night.rules_key,
-        outcome=outcome.outcome, reason=outcome.reason or None, versions_read=ledger.read,
-        versions_written=outcome.versions, rows=outcome.rows, bytes_written=ledger.bytes_written,
-        tracking_run_id=outcome.tracking_run_id or None, started_time=started, seconds=outcome.seconds,
-    )  # fmt: skip
     try:
+        row = _run_row(night, outcome, key, started)
         night.store.append(JOB_RUNS, night.spark.createDataFrame([row], JOB_RUNS.schema))
     except Exception:
         # The job's own outcome is what the orchestrator must hear of.
         log.error("job_runs could not be written: %s", traceback.format_exc())
+
+
+def _run_row(night: Night, outcome: Outcome, key: str, started: datetime) -> Row:
+    store, ledger = night.store, night.store.ledger
+    versions = ledger.read | {name: version for name in outcome.versions if (version := store.version(TABLES[name]))}
+    return Row(
+        run_id=outcome.run_id, job=outcome.job, first_date=outcome.first, last_date=outcome.last, job_key=key,
+        rules_key=night.rules_key,
+        outcome=outcome.outcome, reason=outcome.reason or None, versions_read=_numbers(ledger.read),
+        versions_written=outcome.versions, rows=outcome.rows, bytes_written=ledger.bytes_written,
+        tracking_run_id=outcome.tracking_run_id or None, started_time=started, seconds=outcome.seconds,
+        run_number=store.current_version(JOB_RUNS) or 0, table_ids={name: of.table_id for name, of in versions.items()},
+    )  # fmt: skip
 
 
 def _succeeded(job: Job, night: Night, result: Result, word: str, run_id: str, seconds: float) -> Outcome:

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 
 from pyspark.sql import functions as F
 
-from nextaisle.contract.tables import JOB_RUNS
+from nextaisle.ledger import finished_runs, newest_first
 from nextaisle.store import Store
 
 
@@ -24,19 +24,23 @@ def days_to_build(store: Store, logged: Iterable[date], unread: Iterable[date]) 
     | 1, 2, 3          | 1 to 2, 3 to 3  | 2               | 2, 3         |
     """
     nights = _finished_nights(store)
-    built = {day for first, last in nights for day in _days(first, last)}
-    missing = sorted((set(logged) - built) | set(unread))
+    missing = sorted((set(logged) - _days_of(nights)) | set(unread))
     if missing:
         # Through the newest day: what a mended old day changes, later days' lists depend on.
         return missing[0], max(missing[-1], *(last for _, last in nights)) if nights else missing[-1]
-    return nights[-1] if nights else (None, None)
+    return nights[0] if nights else (None, None)
+
+
+def finished_days(store: Store) -> set[date]:
+    """The days of all finished nights."""
+    return _days_of(_finished_nights(store))
 
 
 def _finished_nights(store: Store) -> list[tuple[date, date]]:
-    runs = store.read(JOB_RUNS).where((F.col("job") == "nightly") & (F.col("outcome") == "done"))
-    rows = runs.where(F.col("first_date").isNotNull()).orderBy("started_time", "run_id").collect()
+    """The newest first."""
+    rows = newest_first(finished_runs(store, "nightly").where(F.col("first_date").isNotNull())).collect()
     return [(row["first_date"], row["last_date"]) for row in rows]
 
 
-def _days(first: date, last: date) -> list[date]:
-    return [first + timedelta(days=n) for n in range((last - first).days + 1)]
+def _days_of(nights: Iterable[tuple[date, date]]) -> set[date]:
+    return {first + timedelta(days=n) for first, last in nights for n in range((last - first).days + 1)}

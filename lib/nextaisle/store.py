@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import NamedTuple
 
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from py4j.java_gateway import JavaObject
 from pyspark.errors import AnalysisException
-from pyspark.sql import Column, DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 from pyspark.storagelevel import StorageLevel
@@ -28,6 +29,7 @@ from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
+from nextaisle.partitions import changed_partitions
 from nextaisle.spark import literally
 
 log = logging.getLogger(__name__)
@@ -47,11 +49,18 @@ class ActiveFile:
     row_count: int
 
 
+class Version(NamedTuple):
+    """A version of a table. Where one is built again its numbers begin anew, so Delta's id of it tells them apart."""
+
+    number: int
+    table_id: str
+
+
 @dataclass
 class Ledger:
     """Delta versions of the tables that were read, and bytes written."""
 
-    read: dict[str, int] = field(default_factory=dict)
+    read: dict[str, Version] = field(default_factory=dict)
     bytes_written: int = 0
 
 
@@ -79,24 +88,35 @@ class Store:
             return bool(self.spark.catalog.tableExists(self.location(table)))
         return DeltaTable.isDeltaTable(self.spark, self.location(table))
 
-    def current_version(self, table: Table) -> int | None:
-        """The latest version, pinned or not; None where the table is not there yet."""
+    def version(self, table: Table) -> Version | None:
+        """The latest, pinned or not; None where the table is not there yet."""
         if not self.exists(table):
             return None
-        return int(self._snapshot(table).version())
+        snapshot = self._snapshot(table)
+        return Version(int(snapshot.version()), str(snapshot.metadata().id()))
+
+    def current_version(self, table: Table) -> int | None:
+        """The number of `version`."""
+        version = self.version(table)
+        return version.number if version else None
+
+    def knows(self, table: Table, version: Version) -> bool:
+        """Whether it is a version of the table that is there now, and of none that was there before it."""
+        now = self.version(table)
+        return now is not None and now.table_id == version.table_id and now.number >= version.number
 
     def read(self, table: Table) -> DataFrame:
         """The table as of the pinned version; no rows where it is not there yet."""
         if table.name not in self.ledger.read:
-            version = self.current_version(table)
+            version = self.version(table)
             if version is None:
                 return self.spark.createDataFrame([], table.schema)
-            self.ledger.read[table.name] = self._base[table.name] = version
-        return self._at(table, self.ledger.read[table.name])
+            self.ledger.read[table.name], self._base[table.name] = version, version.number
+        return self._at(table, self.ledger.read[table.name].number)
 
-    def read_earlier(self, table: Table, version: int) -> DataFrame:
+    def read_earlier(self, table: Table, version: Version) -> DataFrame:
         """The table as of an earlier version; what Spark raises when it reads files that VACUUM has taken."""
-        return self._at(table, version)
+        return self._at(table, version.number)
 
     def active_files(self, table: Table, where: str) -> list[ActiveFile]:
         """The data files of the pinned version that hold rows of `where`, in order of their names.
@@ -106,22 +126,25 @@ class Store:
         rows = self.read(table).where(where).groupBy(F.col("_metadata.file_path").alias("url"))
         return [ActiveFile(row["url"], row["count"]) for row in rows.count().orderBy("url").collect()]
 
-    def first_changed_day(self, table: Table, since: int) -> date | None:
+    def first_changed_day(self, table: Table, since: Version) -> date | None:
         """The earliest day with files that came or went after version `since`, through the pinned one.
 
-        None where there is none; the first of all days where Delta has cleaned the log of those versions away.
+        None where there is none; the first of all days where `changed_days` does not know.
         """
         days = self.changed_days(table, since)
         return date.min if days is None else min(days, default=None)
 
-    def changed_days(self, table: Table, since: int) -> set[date] | None:
+    def changed_days(self, table: Table, since: Version) -> set[date] | None:
         """The days with files that came or went after version `since`, through the pinned one.
 
-        None where Delta has cleaned the log of those versions away. Files that were only rewritten, as by OPTIMIZE, do
-        not count.
+        None where Delta has cleaned the log of those versions away, or where `since` is of a table that was here
+        before. Files that were only rewritten, as by OPTIMIZE, do not count.
         """
         self.read(table)
-        versions = range(since + 1, self.ledger.read[table.name] + 1)
+        pinned = self.ledger.read[table.name]
+        if since.table_id != pinned.table_id or since.number > pinned.number:
+            return None
+        versions = range(since.number + 1, pinned.number + 1)
         if not versions:
             return set()
         folder = self._delta(table).detail().select("location").collect()[0]["location"] + "/_delta_log"
@@ -159,7 +182,7 @@ class Store:
                 return
             staged = rows.persist(StorageLevel.DISK_ONLY)
             try:
-                changed = _changed_partitions(table, before, staged)
+                changed = changed_partitions(table, before, staged)
                 if changed:
                     # One literal tuple per partition: Delta prunes files by it.
                     only = f"({where}) AND ({' OR '.join(changed)})"
@@ -176,21 +199,28 @@ class Store:
                 self._delta(table).delete(where)
                 self._base[table.name] = self._note_commit(table)
 
-    def merge(self, table: Table, rows: DataFrame) -> None:
-        """Inserts rows with a new key, and updates those whose other columns differ."""
+    def merge(self, table: Table, rows: DataFrame, where: str = "false") -> None:
+        """Inserts rows with a new key, and updates those whose other columns differ.
+
+        Of what is there, rows of `where` whose keys `rows` lack are deleted.
+        """
         check_schema(rows, table)
         with self._writing(table) as is_new:
             if is_new:
                 self._base[table.name] = self._save(table, rows.write.format("delta").mode("append"))
                 return
             before = self._latest(table)
-            same = [rows[name].eqNullSafe(before[name]) for name in table.names]
-            differing = rows.join(before, same, "left_anti")
-            if differing.isEmpty():
+            same, same_key = (
+                [rows[name].eqNullSafe(before[name]) for name in names] for names in (table.names, table.key)
+            )
+            differing = rows.join(before, same, "left_anti").withColumn("is_gone", F.lit(False))
+            gone = before.where(where).join(rows, same_key, "left_anti").withColumn("is_gone", F.lit(True))
+            changes = differing.unionByName(gone)
+            if changes.isEmpty():
                 return
             keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
-            merging = self._delta(table).alias("old").merge(differing.alias("new"), keys)
-            merging.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+            merging = self._delta(table).alias("old").merge(changes.alias("new"), keys)
+            merging.whenMatchedDelete("new.is_gone").whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
             self._base[table.name] = self._note_commit(table)
 
     def append(self, table: Table, rows: DataFrame) -> None:
@@ -331,46 +361,3 @@ def _lacking(table: Table, schema: StructType) -> list[TableColumn]:
             "null; move its folder away and build it again"
         )
     return lacking
-
-
-def _changed_partitions(table: Table, before: DataFrame, after: DataFrame) -> list[str]:
-    """A condition for each partition whose rows differ, as `session_date = DATE'2024-01-01'`; without any, `true`."""
-    keys = list(table.partition)
-    old, new = _fingerprints(table, before, "old"), _fingerprints(table, after, "new")
-    if not keys:
-        return ["true"] if old.collect()[0]["old"] != new.collect()[0]["new"] else []
-    differing = old.join(new, keys, "full").where(~F.col("old").eqNullSafe(F.col("new")))
-    return [
-        "(" + " AND ".join(_literal(key, row[key]) for key in keys) + ")" for row in differing.select(keys).collect()
-    ]
-
-
-def _fingerprints(table: Table, rows: DataFrame, name: str) -> DataFrame:
-    """Rows and the sum of their 64-bit hashes, per partition: equal for equal contents in any order."""
-    total = F.sum(F.xxhash64(*[part for column in table.columns for part in _hashable(column)]).cast("decimal(38,0)"))
-    return rows.groupBy(*table.partition).agg(F.struct(F.count("*"), total).alias(name))
-
-
-def _hashable(column: TableColumn) -> list[Column]:
-    """What is hashed of a column. The hash passes over nulls, so where they stand is hashed beside the values."""
-    value = F.col(column.name)
-    if column.type.startswith("map"):
-        return [F.map_entries(value)]
-    if column.type.startswith("array"):
-        return [value, F.transform(value, lambda element: element.isNull())]
-    if column.type.startswith("struct"):
-        return [value, value.isNull(), *(value[name].isNull() for name in _parts(column))]
-    return [value, value.isNull()] if column.is_nullable else [value]
-
-
-def _parts(column: TableColumn) -> list[str]:
-    kind = StructType.fromDDL(column.ddl)
-    inner = kind.fields[0].dataType if isinstance(kind, StructType) else None
-    return inner.names if isinstance(inner, StructType) else []
-
-
-def _literal(column: str, value: date | str) -> str:
-    if isinstance(value, date):
-        return f"{column} = DATE'{value:%Y-%m-%d}'"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"{column} = '{escaped}'"

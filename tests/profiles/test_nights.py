@@ -19,7 +19,7 @@ from nextaisle.contract.tables import CATEGORY_PRICES, ITEM_GRAPH, ITEMS, SESSIO
 from nextaisle.job import Job, Outcome, execute
 from nextaisle.profiles import category_prices_of, events_since, rebuild_item_graph, rebuild_profiles
 from nextaisle.sessions import rebuild_sessions
-from nextaisle.store import Store
+from nextaisle.store import Store, Version
 from tests.profiles.shop import DAYS, Event, State, events_of, items_of, publish, random_log
 from tests.sequences.events import in_new_york
 
@@ -53,8 +53,8 @@ def contents(spark: SparkSession, settings: Settings) -> dict[str, list[Any]]:
     return {table.name: in_order(store.read(table)) for table in TABLES}
 
 
-def versions(spark: SparkSession, settings: Settings) -> list[int | None]:
-    return [Store(spark, settings.store).current_version(table) for table in TABLES]
+def versions(spark: SparkSession, settings: Settings) -> list[Version | None]:
+    return [Store(spark, settings.store).version(table) for table in TABLES]
 
 
 def within(settings: Settings, folder: Path) -> Settings:
@@ -132,10 +132,11 @@ def test_a_changed_attribute_of_an_item_reaches_the_days_on_which_it_holds(
     old = (State("a0", "a"), State("a1", "a"))
     night(spark, mine, events, DAYS[0], DAYS[3], old)
     profiles, _, graph = versions(spark, mine)
+    assert profiles is not None
     new = (*old, State("a1", "tea", DAYS[2]))
     night(spark, mine, events, DAYS[3], DAYS[3], new)
     assert_equal(contents(spark, mine), whole(spark, mine, events, new))
-    assert Store(spark, mine.store).first_changed_day(USER_PROFILES, profiles or 0) == DAYS[2]
+    assert Store(spark, mine.store).first_changed_day(USER_PROFILES, profiles) == DAYS[2]
     assert versions(spark, mine)[2] == graph
     for file in Store(spark, mine.store).read(ITEMS).inputFiles():
         Path(file.removeprefix("file:")).unlink()  # as VACUUM does, once the next version has others

@@ -190,6 +190,18 @@ def test_a_day_is_marked_once_and_dated_anew_when_it_changes(spark: SparkSession
     assert complete_days(fresh()) == []
 
 
+def test_markers_that_a_killed_night_took_back_come_again_with_the_next_night(
+    spark: SparkSession, settings: Settings
+) -> None:
+    day_3 = date(2024, 1, 3)
+    fill(spark, settings, 1, 2, 3)
+    execute(Job("nightly", lambda night: Result()), settings, spark, DAY_1, day_3)
+    mark(Store(spark, settings.store), DAY_1, day_3)
+    withdraw(Store(spark, settings.store), DAY_2, day_3)
+    mark(Store(spark, settings.store), day_3, day_3)
+    assert complete_days(Store(spark, settings.store)) == [DAY_1, DAY_2, day_3]
+
+
 def test_a_marker_names_the_versions_that_hold_its_day(spark: SparkSession, settings: Settings) -> None:
     fill(spark, settings, 1)
     write_table(spark, settings, RECOMMENDATIONS, [recommended("u", 1, "a")])

@@ -1,6 +1,8 @@
 """The three jobs over several nights: whatever the order in which events come, the tables hold what one build gives."""
 
+import shutil
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -158,6 +160,24 @@ def test_what_was_taken_from_events_leaves_the_tables(spark: SparkSession, setti
     expected = whole(spark, mine, kept)
     assert contents(spark, mine, SESSIONS) == expected["sessions"]
     assert contents(spark, mine, SEQUENCES, ["item_indices"]) == expected["sequences"]
+
+
+def test_a_table_that_was_taken_away_is_built_anew_and_so_is_all_that_refers_to_it(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    events, mine = [Event("u", 60, "x"), Event("u", 61, "y"), Event("v", 25 * 60, "a")], within(settings, tmp_path)
+    night(spark, mine, events, DAYS[0], DAYS[0])
+    night(spark, mine, events, DAYS[1], DAYS[1])
+    shutil.rmtree(tmp_path / "items")
+    run(spark, mine, build_sequences.JOB, DAYS[1], DAYS[1])
+    known = indices(spark, mine)
+    assert sorted(known.values()) == [1, 2, 3]
+    for row in Store(spark, mine.store).read(SEQUENCES).collect():
+        assert row["item_indices"] == [known[item] for item in row["item_ids"]]
+    # Of the events that are built again, in one pass, the version is one that sessions have seen of the others.
+    shutil.rmtree(tmp_path / "events")
+    night(spark, mine, [replace(event, user="w") for event in events], DAYS[1], DAYS[1])
+    assert {row[0] for row in Store(spark, mine.store).read(SESSIONS).select("user_id").collect()} == {"w"}
 
 
 @pytest.mark.slow

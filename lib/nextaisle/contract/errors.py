@@ -3,6 +3,8 @@
 A message says what was found, what was expected and what to do about it.
 """
 
+import re
+
 DONE = 0
 UNEXPECTED = 10
 
@@ -47,3 +49,14 @@ class StepError(NextaisleError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def refusal_in(error: BaseException) -> NextaisleError | None:
+    """The error, if it is one of ours; or the one of ours that Spark's worker raised, which Spark tells as a text."""
+    if isinstance(error, NextaisleError):
+        return error
+    for name, message in re.findall(rf"^{__name__}\.(\w+): (.+)$", str(error), re.MULTILINE):
+        kind = globals().get(name)
+        if isinstance(kind, type) and issubclass(kind, NextaisleError) and kind is not StepError:
+            return kind(message)
+    return None

@@ -71,6 +71,8 @@ SOURCE_FILES: Final = Table(
         _column("accepted_count", "bigint", "Records that became events; later ones may show that they were a bot's"),
         _column("rejected_count", "bigint", "Records that went to rejected_events"),
         _column("duplicate_count", "bigint", "Records dropped as a repetition of an event"),
+        _column("source_key", "string?", "Hash of [source], its path apart, by which it was read"),
+        _column("time_zone", "string?", "source.time_zone then, by which the days of its events were told"),
     ),
     key=("path", "size", "modified_time"),
 )
@@ -318,6 +320,8 @@ JOB_RUNS: Final = Table(
         _column("tracking_run_id", "string?", "MLflow run that it made or judged"),
         _column("started_time", "timestamp", "When it started, UTC"),
         _column("seconds", "double", "How long it took"),
+        _column("run_number", "bigint?", "Grows from run to run in the order in which they ended, whatever the clock"),
+        _column("table_ids", "map<string,string>?", "Delta's id of each of these tables, whose versions they are"),
     ),
     key=("run_id",),
 )
@@ -447,6 +451,7 @@ COMPLETE_DAYS: Final = Table(
         _column("complete_date", "date", "The day"),
         _column("completed_time", "timestamp", "When its contents became what they are, UTC"),
         _column("versions", "map<string,bigint>", "Delta versions of the tables that hold the day's contents then"),
+        _column("table_ids", "map<string,string>?", "Delta's id of each of these tables, whose versions they are"),
     ),
     key=("complete_date",),
     partition=("complete_date",),

@@ -13,7 +13,7 @@ from pyspark.storagelevel import StorageLevel
 from nextaisle.config import Settings
 from nextaisle.contract.errors import GateError, InputError
 from nextaisle.contract.runs import EVALUATED, MODEL_PATH
-from nextaisle.contract.tables import EVALUATION_CASES, EVALUATIONS, ITEMS, JOB_RUNS, SESSIONS
+from nextaisle.contract.tables import EVALUATION_CASES, EVALUATIONS, ITEMS, SESSIONS
 from nextaisle.contract.vocabulary import item_count, vocabulary_hash
 from nextaisle.evaluation.baselines import learn_baselines
 from nextaisle.evaluation.cases import Protocol
@@ -32,6 +32,7 @@ from nextaisle.evaluation.promotion import (
     settle,
 )
 from nextaisle.evaluation.report import describe_samples, log_report
+from nextaisle.ledger import finished_runs, newest_first
 from nextaisle.model import load_model
 from nextaisle.scoring.packed import PackedModel, pack_model
 from nextaisle.store import Store
@@ -60,9 +61,8 @@ def trained_run(store: Store, as_of: date) -> str:
     Raises:
         InputError: there is none; says what to do.
     """
-    is_wanted = (F.col("job") == "train_model") & (F.col("outcome") == "done")
-    runs = store.fresh().read(JOB_RUNS).where(is_wanted & (F.col("last_date") == F.lit(as_of)))
-    newest = runs.orderBy(F.desc("started_time"), "run_id").first()
+    runs = finished_runs(store, "train_model").where(F.col("last_date") == F.lit(as_of))
+    newest = newest_first(runs).first()
     if newest is None:
         raise InputError(f"no model was trained for {as_of}; run train_model --date {as_of} first")
     if not newest["tracking_run_id"]:

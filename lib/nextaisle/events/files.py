@@ -7,12 +7,12 @@ it was first read: logs that only grow by files need no dates in their names.
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from pyspark.errors import IllegalArgumentException
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, Row, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.config import Source, absolute
@@ -60,18 +60,16 @@ def list_files(
 
 
 def days_in_logs(spark: SparkSession, source: Source) -> list[date]:
-    """The days that have files; none where source.path names no days."""
+    """The days that have files; none where source.path names no days.
+
+    Raises:
+        InputError: one of them was still to come when the newest of the files was written.
+    """
     if DATE not in source.path:
         return []
-    return sorted({file.day for file in list_files(spark, source) if file.day})
-
-
-def unread_days(spark: SparkSession, source: Source, store: Store) -> list[date]:
-    """The days with files that were not read as they are now."""
-    if DATE not in source.path:
-        return []
-    read = _read_files(store)
-    return sorted({file.day for file in list_files(spark, source) if file.day and file.identity not in read})
+    files = list_files(spark, source)
+    _check_is_over(files)
+    return sorted({file.day for file in files if file.day})
 
 
 def files_of(
@@ -80,17 +78,34 @@ def files_of(
     """The files that belong to a night's days; see the module.
 
     Raises:
-        InputError: a day was asked for, and its folder is not there; or a file lies beside itself, packed.
+        InputError: the folder of the last day asked for is not there; or a file lies beside itself, packed.
     """
     files = list_files(spark, source, first, last)
     _check_single(files)
     if DATE in source.path:
-        place = absolute(source.path).replace(DATE, str(first))
-        if first and first == last and not files and not _is_empty_day(spark, source, place):
-            raise InputError(f"{place}: not there; no logs for {first} yet?")
+        if last and not any(file.day == last for file in files) and not _is_empty_day(spark, source, last):
+            raise InputError(f"{absolute(source.path).replace(DATE, str(last))}: not there; no logs for {last} yet?")
         return files
-    read = _read_files(store)
-    return [file for file in files if read.get(file.identity, last) == last]
+    read = read_files(store)
+    return [file for file in files if file.identity not in read or read[file.identity]["ingest_date"] == last]
+
+
+def days_of(
+    spark: SparkSession, source: Source, files: Sequence[SourceFile], first: date | None, last: date | None
+) -> tuple[date, ...]:
+    """The days that these files stand for, and those asked for whose folder is there, and empty: days without events.
+
+    | asked  | folders            | days    |
+    |--------|--------------------|---------|
+    | 1 to 4 | 1, 3 empty, 4      | 1, 3, 4 |
+    """
+    found = {day for file in files if (day := file.day or last)}
+    if first and last and DATE in source.path:
+        asked = {first + timedelta(days=n) for n in range((last - first).days + 1)}
+        found |= {day for day in asked - found if _is_empty_day(spark, source, day)}
+    elif last and first == last:
+        found.add(last)
+    return tuple(sorted(found))
 
 
 def check_unchanged(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> None:
@@ -121,17 +136,29 @@ def _check_single(files: Sequence[SourceFile]) -> None:
             )
 
 
+def read_files(store: Store, is_wanted: Column | str = "true") -> dict[tuple[str, int, int], Row]:
+    """The files that were read, as they were: rows of source_files."""
+    rows = store.read(SOURCE_FILES).where(is_wanted).withColumn("millis", F.unix_millis("modified_time"))
+    return {(row["path"], row["size"], row["millis"]): row for row in rows.collect()}
+
+
 def fingerprint(files: Sequence[SourceFile]) -> str:
     """A string that changes when a file comes, goes or changes."""
     return "\n".join(f"{file.path} {file.size} {file.modified_millis}" for file in files)
 
 
-def _read_files(store: Store) -> dict[tuple[str, int, int], date]:
-    """The files that were read, as they were, and the day for which."""
-    rows = store.read(SOURCE_FILES).select(
-        "path", "size", F.unix_millis("modified_time").alias("millis"), "ingest_date"
-    )
-    return {(row["path"], row["size"], row["millis"]): row["ingest_date"] for row in rows.collect()}
+def _check_is_over(files: Sequence[SourceFile]) -> None:
+    """Days in the names of folders are held against the times of files: no clock is asked."""
+    newest = max((file.modified_millis for file in files), default=0)
+    # In the east a day begins, and ends, half a day before UTC's.
+    last = datetime.fromtimestamp(newest / 1000, UTC).date() + timedelta(days=1)
+    later = [file for file in files if file.day and file.day > last]
+    # Where that holds of all of them, their times say nothing.
+    if later and len(later) < len(files):
+        raise InputError(
+            f"{later[0].path} is of {later[0].day}, and the newest file of the logs was written before {last}: is the "
+            "day in its name right? Move it away, or say --date, or --from and --to"
+        )
 
 
 def _places(pattern: str, first: date | None, last: date | None) -> list[str]:
@@ -201,8 +228,9 @@ def _glob(spark: SparkSession, pattern: str) -> list[Any]:
         ) from error
 
 
-def _is_empty_day(spark: SparkSession, source: Source, place: str) -> bool:
-    """Whether the day has a folder with nothing in it; a day in the name of a file is there with its file, or not."""
+def _is_empty_day(spark: SparkSession, source: Source, day: date) -> bool:
+    """Whether the day's folder is there; a day in the name of a file is there with its file, or not."""
+    place = absolute(source.path).replace(DATE, str(day))
     return DATE in source.path.rpartition("/")[0] and _has_folder(spark, place)
 
 

@@ -1,7 +1,7 @@
 """What is written of a night: rows of events, rejected_events and source_files, in an order that no kill can hurt."""
 
 import math
-from datetime import timedelta
+from datetime import date, timedelta
 
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
@@ -48,12 +48,13 @@ def publish(store: Store, batch: Batch, rules: Events) -> None:
     if batch.has_leaving:
         store.replace(REJECTED_EVENTS, rejected, where)
     if batch.files is not None:
-        store.merge(SOURCE_FILES, _files(batch, batch.files))
+        # With them go files that no longer stand for a day: one that comes back is read again.
+        store.merge(SOURCE_FILES, _files(batch, batch.files), days_literal(INGEST_DATE, batch.days))
 
 
 def forget_rejected(store: Store, rules: Events) -> None:
-    """Deletes what was refused more than rejected_days days of logs before the newest that was read."""
-    newest = store.read(SOURCE_FILES).agg(F.max(INGEST_DATE).alias("day")).collect()[0]["day"]
+    """Deletes what was refused more than rejected_days days of logs before the newest that brought an event."""
+    newest = _newest(store.read(SOURCE_FILES))
     if rules.rejected_days and newest:
         oldest = newest - timedelta(days=rules.rejected_days - 1)
         store.delete(REJECTED_EVENTS, f"{INGEST_DATE} < DATE'{oldest:%Y-%m-%d}'")
@@ -61,11 +62,18 @@ def forget_rejected(store: Store, rules: Events) -> None:
 
 def _recent(store: Store, batch: Batch, rows: DataFrame, rules: Events) -> DataFrame:
     """Without what `forget_rejected` would delete: an old day that is read again must not bring it back."""
-    if not rules.rejected_days:
+    others = _newest(store.read(SOURCE_FILES).where(~F.col(INGEST_DATE).isin(*batch.days)))
+    newest = max((day for day in (others, *batch.days_with_events) if day), default=None)
+    if not rules.rejected_days or not newest:
         return rows
-    newest = store.read(SOURCE_FILES).agg(F.max(INGEST_DATE).alias("day")).collect()[0]["day"]
-    newest = max(day for day in (newest, *batch.days, *batch.moved_days) if day)
     return rows.where(F.col(INGEST_DATE) > F.lit(newest - timedelta(days=rules.rejected_days)))
+
+
+def _newest(files: DataFrame) -> date | None:
+    """The newest day of logs with an event: a folder with a wrong day in its name makes nothing old."""
+    rows = files.where("accepted_count > 0").agg(F.max(INGEST_DATE).alias("day")).collect()
+    day: date | None = rows[0]["day"]
+    return day
 
 
 def _publish_events(store: Store, batch: Batch) -> None:

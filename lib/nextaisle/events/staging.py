@@ -1,6 +1,6 @@
 """A night's records with their outcomes, before anything is written: read, judged with what is stored, and counted."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property, reduce
@@ -8,7 +8,7 @@ from functools import cached_property, reduce
 from pyspark.sql import Column, DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
-from nextaisle.config import Events, Settings
+from nextaisle.config import Settings, Source
 from nextaisle.contract import reasons
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
 from nextaisle.events.bots import RULE
@@ -22,7 +22,7 @@ from nextaisle.events.cleaning import (
     with_identity,
     with_verdicts,
 )
-from nextaisle.events.files import SourceFile, files_of
+from nextaisle.events.files import SourceFile, days_of, files_of
 from nextaisle.events.mapping import (
     BYTES,
     INGEST_DATE,
@@ -44,9 +44,11 @@ from nextaisle.events.stored import (
     STORED_OUTCOME,
     STORED_RULE,
     days_literal,
+    may_hold,
     stored_days,
     stored_events,
 )
+from nextaisle.events.unread import check_time_zone, files_delivering_again, source_key
 from nextaisle.spark import mapping_rules, naming_unreadable_files, staged
 from nextaisle.store import Store
 
@@ -65,6 +67,7 @@ class Batch:
     touched: tuple[date, ...]  # event_dates, whose events change
     replaces: Column  # which rows of rejected_events the records stand for
     files: DataFrame | None = None  # rows of source_files, not yet counted; None where none were read
+    sources: tuple[SourceFile, ...] = ()  # the same as they were listed
     is_replay: bool = False
     changes: tuple[str, ...] = ()  # flags of records that [source.policies] changed
 
@@ -96,6 +99,11 @@ class Batch:
         leaving = [row for row in self._moved if row[OUTCOME] == ACCEPTED]
         replayed = [row for row in self.groups if self.is_replay and (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)]
         return bool(leaving or replayed)
+
+    @property
+    def days_with_events(self) -> set[date]:
+        """Days of the logs that brought events in this batch."""
+        return {row[INGEST_DATE] for row in self.groups if (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)}
 
     @property
     def accepted_of_day(self) -> dict[date, int]:
@@ -150,19 +158,20 @@ def staged_batch(
             # Other files may have been read for that day before; the day is replaced as a whole.
             files = files_of(store.spark, settings.source, store, first, last)
             mapped = _mapped(store.spark, settings, files)
-        listed = _listed(store.spark, files, last)
-        # A day that was asked for and has no file any more is a day without events.
-        found = {file.day or last for file in files} | ({last} if first == last else set())
-        days = tuple(sorted(day for day in found if day))
+        days = days_of(store.spark, settings.source, files, first, last)
+        check_time_zone(store.spark, settings.source, store, days)
+        listed = _listed(store.spark, settings.source, files, last)
         is_replaced = F.col(INGEST_DATE).isin(*days)
-        history = stored_events(store, ~is_replaced & _may_hold(settings.events, days))
-        fitted = _fitted(settings, _dated(mapped, listed, found))
+        history = stored_events(store, ~is_replaced & may_hold(settings.events, days))
+        fitted = _fitted(settings, _dated(mapped, listed, days))
         new = with_identity(staged(fitted, ORDER), history, settings.events, _has_ids(settings))
+        if again := files_delivering_again(store, settings, new.where(F.col(OUTCOME) == ACCEPTED), days):
+            return staged_batch(store, settings, [*files, *again], first, last)
         new = with_policies(new, settings.source.policies)
         before = stored_days(store, is_replaced)
         records, counted, touched = _judged(store, settings, new, before, ~is_replaced)
         flags = tuple(changes(settings.source.policies))
-        return Batch(records, counted, days, touched, is_replaced, listed, changes=flags)
+        return Batch(records, counted, days, touched, is_replaced, listed, tuple(files), changes=flags)
 
 
 def replayed_batch(store: Store, settings: Settings, first: date | None, last: date | None) -> Batch:
@@ -175,7 +184,7 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
     rows = store.read(REJECTED_EVENTS).where(wanted)
     refused, apart = rows.where(f"NOT ({IS_SET_APART})"), rows.where(IS_SET_APART).select("event.*")
     days = tuple(row[INGEST_DATE] for row in refused.select(INGEST_DATE).distinct().orderBy(INGEST_DATE).collect())
-    stored = stored_events(store, _may_hold(settings.events, days))
+    stored = stored_events(store, may_hold(settings.events, days))
     fitted = _fitted(settings, _remapped(store.spark, settings, refused))
     of_days = stored.where(F.col(INGEST_DATE).isin(*days))
     new = with_identity(staged(fitted, ORDER), stored, settings.events, _has_ids(settings), of_days)
@@ -209,16 +218,17 @@ def _remapped(spark: SparkSession, settings: Settings, refused: DataFrame) -> Da
     return with_event_date(mapped, source.time_zone).withColumnRenamed(KEPT_INGEST_DATE, INGEST_DATE)
 
 
-def _listed(spark: SparkSession, files: Sequence[SourceFile], day: date | None) -> DataFrame:
+def _listed(spark: SparkSession, source: Source, files: Sequence[SourceFile], day: date | None) -> DataFrame:
     """The files as rows of source_files, not yet counted."""
     rows = [(file.path, file.size, file.modified_millis, file.day or day) for file in files]
     listed = spark.createDataFrame(rows, "path string, size bigint, millis bigint, ingest_date date")
-    return listed.withColumn("modified_time", F.timestamp_millis("millis")).drop("millis")
+    rules = {"source_key": F.lit(source_key(source)), "time_zone": F.lit(source.time_zone)}
+    return listed.withColumns({"modified_time": F.timestamp_millis("millis"), **rules}).drop("millis")
 
 
-def _dated(mapped: DataFrame, listed: DataFrame, found: Collection[date | None]) -> DataFrame:
+def _dated(mapped: DataFrame, listed: DataFrame, found: Sequence[date]) -> DataFrame:
     if len(found) == 1:
-        return mapped.withColumn(INGEST_DATE, F.lit(next(iter(found))).cast("date"))
+        return mapped.withColumn(INGEST_DATE, F.lit(found[0]).cast("date"))
     days = listed.select(F.col("path").alias(PATH), INGEST_DATE)
     return mapped.join(F.broadcast(days), PATH, "left")
 
@@ -226,15 +236,6 @@ def _dated(mapped: DataFrame, listed: DataFrame, found: Collection[date | None])
 def _fitted(settings: Settings, mapped: DataFrame) -> DataFrame:
     source = settings.source
     return with_reason(with_hash(mapped), settings.events, source.time_zone, refusals(source.policies))
-
-
-def _may_hold(rules: Events, days: Sequence[date]) -> Column:
-    """Days on which events of these days of the logs may lie."""
-    if not days:
-        return F.lit(False)
-    latest = F.date_add(F.lit(days[-1]), 1 + rules.clock_skew_minutes // 1440)
-    earliest = F.date_sub(F.lit(days[0]), rules.max_late_days) if rules.max_late_days else F.lit(rules.earliest)
-    return F.col("event_date").between(earliest, latest)
 
 
 def _wanted(settings: Settings, first: date | None, last: date | None) -> Column:

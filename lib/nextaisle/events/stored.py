@@ -4,13 +4,14 @@ Both together are all that was ever found good, and a user's day is judged by al
 day follows from the events of the day and the rules alone, in whatever order the events came.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from nextaisle.config import Events
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
 from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import ACCEPTED
@@ -40,6 +41,20 @@ def stored_events(store: Store, is_wanted: Column) -> DataFrame:
     # Only where a job was killed between its commits an event is in both; it has to leave one of them.
     events = events.join(apart.select(*EVENTS.key), list(EVENTS.key), "left_anti").select(*EVENTS.names)
     return events.withColumns(as_stored).unionByName(apart)
+
+
+def days_ahead(rules: Events) -> int:
+    """How many days after a day of logs its events may lie."""
+    return 1 + rules.clock_skew_minutes // 1440
+
+
+def may_hold(rules: Events, days: Sequence[date]) -> Column:
+    """Days on which events of these days of the logs may lie."""
+    if not days:
+        return F.lit(False)
+    latest = F.date_add(F.lit(days[-1]), days_ahead(rules))
+    earliest = F.date_sub(F.lit(days[0]), rules.max_late_days) if rules.max_late_days else F.lit(rules.earliest)
+    return F.col("event_date").between(earliest, latest)
 
 
 def stored_days(store: Store, is_wanted: Column) -> list[DataFrame]:

@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.changes import EVERYTHING, first_day_to_build, last_version_read
-from nextaisle.contract.tables import CATEGORY_PRICES, ITEM_GRAPH, ITEMS, SESSIONS, USER_PROFILES
+from nextaisle.contract.tables import ITEMS, SESSIONS
 from nextaisle.job import Night
 from nextaisle.profiles.attributes import first_day_touched
 
@@ -22,9 +22,7 @@ _DAYS_SPANNED: Final = timedelta(days=2)
 
 def first_touched_day(night: Night, job: str) -> date:
     """The first day to build: of changed sessions, or of changed attributes of items, whichever is earlier."""
-    if not all(night.store.exists(table) for table in (CATEGORY_PRICES, ITEM_GRAPH)):
-        return EVERYTHING
-    first = first_day_to_build(night, job, SESSIONS, USER_PROFILES)
+    first = first_day_to_build(night, job, SESSIONS)
     if first == EVERYTHING or not night.store.exists(ITEMS):
         return first
     version = last_version_read(night, job, ITEMS)
@@ -35,7 +33,7 @@ def first_touched_day(night: Night, job: str) -> date:
         touched = first_day_touched(night.store.read_earlier(ITEMS, version), items, category)
     except (PySparkException, Py4JJavaError) as error:
         # VACUUM has taken files of that version.
-        log.warning("version %d of table items cannot be read any more; building everything: %s", version, error)
+        log.warning("version %d of table items cannot be read any more; building everything: %s", version.number, error)
         return EVERYTHING
     return max(EVERYTHING, min(first, touched or first))
 

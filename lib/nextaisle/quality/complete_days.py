@@ -5,17 +5,19 @@ for a file. Its row is written last; it goes before a night writes the day anew,
 night changed the day.
 """
 
+from collections.abc import Collection
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import COMPLETE_DAYS, EVENTS, ITEMS, RECOMMENDATIONS, SEQUENCES, SESSIONS, USERS, Table
-from nextaisle.store import Store
+from nextaisle.nights import finished_days
+from nextaisle.store import Store, Version
 
 # What a consumer of a day reads.
 _CONTENTS: Final = (EVENTS, SESSIONS, SEQUENCES, ITEMS, USERS, RECOMMENDATIONS)
-Markers = dict[date, tuple[datetime, dict[str, int]]]
 
 
 def writes_contents(tables: tuple[Table, ...]) -> bool:
@@ -34,7 +36,8 @@ def withdraw(store: Store, first: date | None, last: date | None) -> None:
 def mark(store: Store, first: date | None, last: date) -> None:
     """Marks the days first to last, and dates anew the days marked before whose contents have changed since.
 
-    Without a first day, from that of the earliest event on.
+    Without a first day, from that of the earliest event on. A night that was killed has taken markers back that no
+    later night's days may cover, so days of finished nights get theirs again.
 
     What is marked already and has not changed stays as it is, so that the same night twice commits nothing.
 
@@ -42,16 +45,18 @@ def mark(store: Store, first: date | None, last: date) -> None:
     |--------|--------|-------------------|----------------------|
     | 1, 2   | 3      | 3                 | 1, 2, 3              |
     | 1, 2   | 3      | 2 (late), 3       | 1, 2 with a new time, 3 |
-    | 1, 3   | 3      | nothing           | 1, 3, nothing written |
+    | 1, 3   | 3      | nothing           | 1, 3, nothing written; 2 too, where a night of it has ended |
     """
     marked = _markers(store)
-    changed = _changed_days(store, marked)
+    changed = _changed_days(store, marked.values())
     first = first or _earliest_day(store) or last
-    nights = {first + timedelta(days=n) for n in range((last - first).days + 1)}
+    nights = finished_days(store) | {first + timedelta(days=n) for n in range((last - first).days + 1)}
     due = (nights - set(marked)) | (set(marked) if changed is None else changed & set(marked))
     if due:
         now, versions = datetime.now(UTC), _versions(store)
-        rows = store.spark.createDataFrame([(day, now, versions) for day in sorted(due)], COMPLETE_DAYS.schema)
+        numbers = {name: version.number for name, version in versions.items()}
+        ids = {name: version.table_id for name, version in versions.items()}
+        rows = store.spark.createDataFrame([(day, now, numbers, ids) for day in sorted(due)], COMPLETE_DAYS.schema)
         store.replace(COMPLETE_DAYS, rows.repartition("complete_date"), f"complete_date IN ({_listed(due)})")
 
 
@@ -64,25 +69,27 @@ def _earliest_day(store: Store) -> date | None:
     return day
 
 
-def _markers(store: Store) -> Markers:
+def _markers(store: Store) -> dict[date, Row]:
     rows = store.read(COMPLETE_DAYS).collect() if store.exists(COMPLETE_DAYS) else []
-    return {row["complete_date"]: (row["completed_time"], row["versions"]) for row in rows}
+    return {row["complete_date"]: row for row in rows}
 
 
-def _versions(store: Store) -> dict[str, int]:
-    versions = {table.name: store.current_version(table) for table in _CONTENTS}
+def _versions(store: Store) -> dict[str, Version]:
+    versions = {table.name: store.version(table) for table in _CONTENTS}
     return {name: version for name, version in versions.items() if version is not None}
 
 
-def _changed_days(store: Store, marked: Markers) -> set[date] | None:
-    """Days of which a table changed since the newest marker was written; None where Delta no longer knows."""
-    if not marked:
-        return set()
-    _, versions = max(marked.values(), key=lambda marker: marker[0])
+def _changed_days(store: Store, marked: Collection[Row]) -> set[date] | None:
+    """Days of which a table changed since the newest marker was written; None where Delta no longer knows.
+
+    The newest marker names the greatest versions.
+    """
     found: set[date] = set()
-    for table in _CONTENTS:
-        if table.partition and store.exists(table):
-            days = store.changed_days(table, versions.get(table.name, -1))
+    for table in (table for table in _CONTENTS if marked and table.partition):
+        if now := store.version(table):
+            of_it = [row for row in marked if (row["table_ids"] or {}).get(table.name) == now.table_id]
+            numbers = [row["versions"][table.name] for row in of_it]
+            days = store.changed_days(table, Version(max(numbers), now.table_id)) if numbers else None
             if days is None:
                 return None
             found |= days

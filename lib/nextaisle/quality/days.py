@@ -7,8 +7,9 @@ from datetime import date, timedelta
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from nextaisle.contract.tables import JOB_RUNS, SOURCE_FILES, Table
+from nextaisle.contract.tables import SOURCE_FILES, Table
 from nextaisle.job import Night
+from nextaisle.ledger import finished_runs, versions_read_last
 from nextaisle.store import Store
 
 JOB_NAME = "check_tables"
@@ -65,7 +66,8 @@ def _last_logged(store: Store) -> date | None:
 
 def _changed_days(store: Store, tables: Sequence[Table]) -> set[date] | None:
     """None where Delta no longer knows. A table that was never checked counts as unchanged: its days were not asked."""
-    read = _versions_checked(store)
+    # A run that found an error did not finish.
+    read = versions_read_last(finished_runs(store, JOB_NAME))
     found: set[date] = set()
     for table in tables:
         if table.name in read:
@@ -74,11 +76,3 @@ def _changed_days(store: Store, tables: Sequence[Table]) -> set[date] | None:
                 return None
             found |= days
     return found
-
-
-def _versions_checked(store: Store) -> dict[str, int]:
-    """Of each table, the version that a run which found no error read last."""
-    runs = store.fresh().read(JOB_RUNS).where((F.col("job") == JOB_NAME) & (F.col("outcome") == "done"))
-    read = runs.select("started_time", F.explode("versions_read").alias("name", "version"))
-    newest = read.groupBy("name").agg(F.max_by("version", "started_time").alias("version"))
-    return {row["name"]: row["version"] for row in newest.collect()}

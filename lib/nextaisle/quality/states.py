@@ -9,7 +9,8 @@ from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import JOB_RUNS, SOURCE_FILES, Table
 from nextaisle.job import Job, Night, rules_key
-from nextaisle.store import Store
+from nextaisle.ledger import newest_first, versions_read_last
+from nextaisle.store import Store, Version
 
 CONFIGURATION = "configuration"
 FILES = "files of the logs"
@@ -47,7 +48,7 @@ class Runs:
 
     last: Row | None
     done: Row | None
-    read: Mapping[str, int]
+    read: Mapping[str, Version]
 
 
 @dataclass(frozen=True)
@@ -106,10 +107,9 @@ def _due(night: Night, job: Job, runs: Runs, logs: Logs) -> tuple[set[date], tup
     return due, why if runs.done else ("never built", *why)
 
 
-def _changed(store: Store, table: Table, since: int | None) -> tuple[set[date], bool]:
+def _changed(store: Store, table: Table, since: Version | None) -> tuple[set[date], bool]:
     """The days of a table that changed since a version (None: all), and whether it is another version at all."""
-    version = store.current_version(table)
-    if since == version:
+    if since == store.version(table):
         return set(), False
     if not table.day:
         return set(), True
@@ -135,9 +135,5 @@ def _counts(store: Store, table: Table) -> dict[date | None, int]:
 
 def _runs(store: Store, job: str) -> Runs:
     runs = store.read(JOB_RUNS).where(F.col("job") == job)
-    newest = runs.orderBy(F.desc("started_time"), "run_id")
     done = runs.where("outcome = 'done'")
-    versions = done.select("started_time", F.explode("versions_read").alias("name", "version")).groupBy("name")
-    read = versions.agg(F.max_by("version", "started_time").alias("version")).collect()
-    last = newest.select("started_time", "outcome", "reason").first()
-    return Runs(last, newest.where("outcome = 'done'").first(), {row["name"]: row["version"] for row in read})
+    return Runs(newest_first(runs).first(), newest_first(done).first(), versions_read_last(done))

@@ -64,7 +64,8 @@ def read_training_data(store: Store, settings: Settings, last: date | None) -> T
     if not files[TRAIN].row_count:
         raise GateError(f"no examples as of {as_of} are for training; see [evaluation] protocol, cut and window_days")
     counts = _target_counts(store, as_of, spec.item_count)
-    return TrainingData(as_of, spec, values, files, counts, dict(store.ledger.read))
+    versions = {name: version.number for name, version in store.ledger.read.items()}
+    return TrainingData(as_of, spec, values, files, counts, versions)
 
 
 def _newest_day(store: Store) -> date:
