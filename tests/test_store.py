@@ -138,6 +138,8 @@ def test_a_folder_may_be_a_uri_and_hold_characters_of_patterns(name: str, spark:
     """Without a lock a local disk lets two writers in; without its log a table would be rebuilt each night."""
     store = Store(spark, overlays.load(assignments=[f"store.root={name.format(tmp_path)}"]).store)
     store.merge(SEQUENCES, sequences(spark, 1))
+    first = store.version(SEQUENCES)
+    assert first
     store.merge(SEQUENCES, sequences(spark, 2))
-    assert store.fresh().changed_days(SEQUENCES, since=1) == {date(2024, 1, 2)}
+    assert store.fresh().changed_days(SEQUENCES, first) == {date(2024, 1, 2)}
     assert [path.name for path in tmp_path.glob("*/_locks/*")] == ["sequences"]

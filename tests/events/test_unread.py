@@ -33,6 +33,7 @@ def log_of(shop: Shop, day: int, name: str = "1.json") -> Path:
     return shop.root / "logs" / f"2024-01-{day:02}" / name
 
 
+@pytest.mark.slow
 def test_what_a_mended_day_has_lost_belongs_to_the_later_day_that_brought_it_again(shop: Shop) -> None:
     """And a file that comes back, with its time, is read again."""
     again = record("u", "01 23:00:00", "again")

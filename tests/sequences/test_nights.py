@@ -162,6 +162,7 @@ def test_what_was_taken_from_events_leaves_the_tables(spark: SparkSession, setti
     assert contents(spark, mine, SEQUENCES, ["item_indices"]) == expected["sequences"]
 
 
+@pytest.mark.slow
 def test_a_table_that_was_taken_away_is_built_anew_and_so_is_all_that_refers_to_it(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
