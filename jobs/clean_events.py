@@ -3,7 +3,7 @@
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
 from nextaisle.events.files import check_unchanged, files_of, fingerprint
 from nextaisle.events.gates import check_shares
-from nextaisle.events.publishing import forget_rejected, publish
+from nextaisle.events.publishing import publish
 from nextaisle.events.staging import staged_batch
 from nextaisle.job import Job, Night, Result, main
 
@@ -15,7 +15,6 @@ def run(night: Night) -> Result:
     rows = batch.counts()
     check_unchanged(night.spark, night.settings.source, batch.sources)
     publish(night.store, batch, night.settings.events)
-    forget_rejected(night.store.fresh(), night.settings.events)
     return Result({"files": len(batch.sources), **rows})
 
 

@@ -20,8 +20,9 @@ def spark() -> Iterator[SparkSession]:
     os.environ["PYTHONPATH"] = os.pathsep.join([str(config.home() / "lib"), str(config.home())])
     sizes = {
         "spark.driver.memory": "2g",
-        # Tests run much code once: the quick compiler alone is twice as fast here.
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
+        # Where the code cache fills, the JVM stops compiling for good: all that comes after crawls.
+        "spark.driver.extraJavaOptions": "-XX:ReservedCodeCacheSize=512m -XX:+UseSerialGC",
+        "spark.python.sql.dataFrameDebugging.enabled": "false",
         # And generated code is compiled for nothing: interpreted plans are a third faster. test_nightly compiles.
         "spark.sql.codegen.wholeStage": "false",
         "spark.sql.codegen.factoryMode": "NO_CODEGEN",

@@ -30,6 +30,12 @@ _OPTIONS = {
     "spark.sql.files.ignoreMissingFiles": "false",
 }
 
+# What PySpark, Delta's Python and store.py ask the JVM for most.
+_NAMES_IN_USE = (
+    "functions", "PythonSQLUtils", "PythonUtils", "PythonRDD", "SerDeUtil", "SimplePythonFunction", "scala.Option",
+    "io.delta.tables.DeltaTable", "org.apache.spark.sql.delta.DeltaLog", "org.apache.hadoop.fs.Path",
+)  # fmt: skip
+
 # What Spark says of a file that ends too soon or is not what its name promises.
 _UNREADABLE_FILE = (
     "FAILED_READ_FILE", "EOFException", "ZipException", "incorrect header check", "FILE_NOT_EXIST", "errors.InputError",
@@ -48,7 +54,22 @@ def create_session(name: str, master: str = "", sizes: Mapping[str, str] | None 
         builder = builder.master(master)
     for key, value in (_OPTIONS | dict(sizes or {})).items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    session = builder.getOrCreate()
+    _remember_names(session)
+    return session
+
+
+def _remember_names(session: SparkSession) -> None:
+    """py4j asks for a name at each use, and the JVM searches all its JARs for one that it must try in several packages.
+
+    For a night's plans that is thousands of times; an attribute that is there is not asked for.
+    """
+    for name in _NAMES_IN_USE:
+        holder: Any = session._jvm
+        for part in name.split("."):
+            found = getattr(holder, part)
+            setattr(holder, part, found)
+            holder = found
 
 
 def staged(rows: DataFrame, by: str = "") -> DataFrame:

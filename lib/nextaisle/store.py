@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
@@ -39,6 +39,8 @@ _TABLE_PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.columnMappin
 # What is read of a line of Delta's log, as its public protocol has it.
 _FILE = "struct<partitionValues: map<string, string>, dataChange: boolean>"
 _COMMIT = f"add {_FILE}, remove {_FILE}"
+# What a merge does with a row.
+_CHANGE, _NEW, _OTHER, _GONE = "_nextaisle_change", "new", "other", "gone"
 
 
 @dataclass(frozen=True)
@@ -84,16 +86,15 @@ class Store:
         return f"{self._database}.{table.name}" if self._database else f"{self._root}/{table.name}"
 
     def exists(self, table: Table) -> bool:
-        if self._database:
-            return bool(self.spark.catalog.tableExists(self.location(table)))
-        return DeltaTable.isDeltaTable(self.spark, self.location(table))
+        return self.version(table) is not None
 
     def version(self, table: Table) -> Version | None:
         """The latest, pinned or not; None where the table is not there yet."""
-        if not self.exists(table):
+        if self._database and not self.spark.catalog.tableExists(self.location(table)):
             return None
         snapshot = self._snapshot(table)
-        return Version(int(snapshot.version()), str(snapshot.metadata().id()))
+        number = int(snapshot.version())
+        return Version(number, str(snapshot.metadata().id())) if number >= 0 else None
 
     def current_version(self, table: Table) -> int | None:
         """The number of `version`."""
@@ -147,7 +148,7 @@ class Store:
         versions = range(since.number + 1, pinned.number + 1)
         if not versions:
             return set()
-        folder = self._delta(table).detail().select("location").collect()[0]["location"] + "/_delta_log"
+        folder = self._log(table).logPath().toString()
         paths = [literally(f"{folder}/{version:020d}.json") for version in versions]
         try:
             commits = self.spark.read.schema(_COMMIT).json(paths)
@@ -209,19 +210,17 @@ class Store:
             if is_new:
                 self._base[table.name] = self._save(table, rows.write.format("delta").mode("append"))
                 return
-            before = self._latest(table)
-            same, same_key = (
-                [rows[name].eqNullSafe(before[name]) for name in names] for names in (table.names, table.key)
-            )
-            differing = rows.join(before, same, "left_anti").withColumn("is_gone", F.lit(False))
-            gone = before.where(where).join(rows, same_key, "left_anti").withColumn("is_gone", F.lit(True))
-            changes = differing.unionByName(gone)
-            if changes.isEmpty():
-                return
-            keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
-            merging = self._delta(table).alias("old").merge(changes.alias("new"), keys)
-            merging.whenMatchedDelete("new.is_gone").whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
-            self._base[table.name] = self._note_commit(table)
+            changes = _changes(table, self._latest(table), rows, where)
+            kinds = {row[_CHANGE] for row in changes.select(_CHANGE).distinct().collect()}
+            if kinds == {_NEW}:
+                rows = changes.drop(_CHANGE)
+                self._base[table.name] = self._save(table, rows.write.format("delta").mode("append"))
+            elif kinds:
+                keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
+                merging = self._delta(table).alias("old").merge(changes.alias("new"), keys)
+                merging = merging.whenMatchedDelete(f"new.{_CHANGE} = '{_GONE}'")
+                merging.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+                self._base[table.name] = self._note_commit(table)
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Adds rows whose keys are known to be new, as an id made for this run.
@@ -245,10 +244,16 @@ class Store:
             {column.name: F.lit(None).cast(column.type) for column in _lacking(table, rows.schema)}
         ).select(*table.names)
 
+    def _log(self, table: Table) -> JavaObject:
+        """Delta's own; what its Python tells of a version and a commit, history, is a Spark job of half a second."""
+        if self._database:
+            return self._delta(table)._jdt.deltaLog()
+        jvm: Any = self.spark._jvm
+        return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self.spark._jsparkSession, self.location(table))
+
     def _snapshot(self, table: Table) -> JavaObject:
-        """Delta's own; its Python has no call for the newest version but history, a Spark job of half a second."""
         nothing = self.spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
-        return self._delta(table)._jdt.deltaLog().update(False, nothing, nothing)
+        return self._log(table).update(False, nothing, nothing)
 
     def _delta(self, table: Table) -> DeltaTable:
         if self._database:
@@ -293,11 +298,10 @@ class Store:
         return self._note_commit(table)
 
     def _note_commit(self, table: Table) -> int:
-        commit = self._delta(table).history(1).select("version", "operationMetrics").head()
-        if commit is None:
-            raise ConflictError(f"table {table.name} has no history after a commit; run the job again")
-        metrics = commit["operationMetrics"] or {}
-        version = int(commit["version"])
+        snapshot, files = self._snapshot(table), self._log(table)
+        version = int(snapshot.version())
+        commit = files.store().read(files.logPath().suffix(f"/{version:020d}.json"), files.newDeltaHadoopConf())
+        metrics = json.loads(commit.head()).get("commitInfo", {}).get("operationMetrics", {})
         self.ledger.bytes_written += int(metrics.get("numOutputBytes", metrics.get("numTargetBytesAdded", 0)))
         log.info("committed version %s of %s", version, table.name)
         return version
@@ -346,6 +350,19 @@ def _day_of(table: Table) -> str:
     if table.day is None:
         raise ValueError(f"table {table.name} is not laid out by days")
     return table.day
+
+
+def _changes(table: Table, before: DataFrame, rows: DataFrame, where: str) -> DataFrame:
+    """Those of `rows` that are not in `before`, and of `before`, where `where`, those whose keys `rows` lack."""
+    keys, all_of_it = list(table.key), F.struct(*table.names)
+    old = before.select(*(F.col(name).alias(f"old_{name}") for name in keys), all_of_it.alias("old"))
+    is_same_key = [rows[name].eqNullSafe(old[f"old_{name}"]) for name in keys]
+    is_other = ~all_of_it.eqNullSafe(F.col("old"))
+    change = F.when(F.col("old").isNull(), F.lit(_NEW)).when(is_other, F.lit(_OTHER)).alias(_CHANGE)
+    differing = rows.join(old, is_same_key, "left").select(*table.names, change).where(F.col(_CHANGE).isNotNull())
+    is_there = [before[name].eqNullSafe(rows[name]) for name in keys]
+    gone = before.where(where).join(rows, is_there, "left_anti").withColumn(_CHANGE, F.lit(_GONE))
+    return differing.unionByName(gone)
 
 
 def _lacking(table: Table, schema: StructType) -> list[TableColumn]:

@@ -4,6 +4,7 @@ Types are Spark DDL. `?` behind a type marks a column that may be null.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from pyspark.sql.types import StructField, StructType
@@ -43,7 +44,7 @@ class Table:
         """The date by which the files are laid out; None where they are not laid out by one."""
         return next((c.name for c in self.columns if c.name in self.partition[:1] and c.type == "date"), None)
 
-    @property
+    @cached_property
     def schema(self) -> StructType:
         return StructType([field for column in self.columns for field in _fields(column.ddl)])
 

@@ -35,14 +35,30 @@ def publish(store: Store, batch: Batch, rules: Events) -> None:
     """Writes rejected_events, then events, then source_files: a file counts as read when all of it is there.
 
     An event that goes from one table to the other is in both before it leaves the first, and whoever reads both takes
-    it once (stored.py). So the next run finds all of them, whatever moment this one was killed at.
+    it once (stored.py). So the next run finds all of them, whatever moment this one was killed at. At the end what
+    was refused more than rejected_days days of logs before the newest that brought an event is deleted.
     """
-    days = set(batch.days) | batch.moved_days
-    if not days:
-        return
+    newest = _newest(store, batch)
+    oldest = newest - timedelta(days=rules.rejected_days - 1) if rules.rejected_days and newest else None
+    if days := set(batch.days) | batch.moved_days:
+        _publish(store, batch, days, oldest)
+    if oldest:
+        store.delete(REJECTED_EVENTS, f"{INGEST_DATE} < DATE'{oldest:%Y-%m-%d}'")
+
+
+def _newest(store: Store, batch: Batch) -> date | None:
+    """The newest day of logs with an event: a folder with a wrong day in its name makes nothing old."""
+    others = store.read(SOURCE_FILES).where(~F.col(INGEST_DATE).isin(*batch.days)).where("accepted_count > 0")
+    newest: date | None = others.agg(F.max(INGEST_DATE).alias("day")).collect()[0]["day"]
+    return max((day for day in (newest, *batch.days_with_events) if day), default=None)
+
+
+def _publish(store: Store, batch: Batch, days: set[date], oldest: date | None) -> None:
     where = days_literal(INGEST_DATE, days)
-    rejected = _recent(store, batch, _rejected(store, batch, where), rules)
-    leaving = _leaving(batch)
+    rejected, leaving = _rejected(store, batch, where), _leaving(batch)
+    if oldest:
+        # An old day that is read again must not bring back what was deleted.
+        rejected = rejected.where(F.col(INGEST_DATE) >= F.lit(oldest))
     store.replace(REJECTED_EVENTS, rejected.unionByName(leaving) if batch.has_leaving else rejected, where)
     _publish_events(store, batch)
     if batch.has_leaving:
@@ -50,30 +66,6 @@ def publish(store: Store, batch: Batch, rules: Events) -> None:
     if batch.files is not None:
         # With them go files that no longer stand for a day: one that comes back is read again.
         store.merge(SOURCE_FILES, _files(batch, batch.files), days_literal(INGEST_DATE, batch.days))
-
-
-def forget_rejected(store: Store, rules: Events) -> None:
-    """Deletes what was refused more than rejected_days days of logs before the newest that brought an event."""
-    newest = _newest(store.read(SOURCE_FILES))
-    if rules.rejected_days and newest:
-        oldest = newest - timedelta(days=rules.rejected_days - 1)
-        store.delete(REJECTED_EVENTS, f"{INGEST_DATE} < DATE'{oldest:%Y-%m-%d}'")
-
-
-def _recent(store: Store, batch: Batch, rows: DataFrame, rules: Events) -> DataFrame:
-    """Without what `forget_rejected` would delete: an old day that is read again must not bring it back."""
-    others = _newest(store.read(SOURCE_FILES).where(~F.col(INGEST_DATE).isin(*batch.days)))
-    newest = max((day for day in (others, *batch.days_with_events) if day), default=None)
-    if not rules.rejected_days or not newest:
-        return rows
-    return rows.where(F.col(INGEST_DATE) > F.lit(newest - timedelta(days=rules.rejected_days)))
-
-
-def _newest(files: DataFrame) -> date | None:
-    """The newest day of logs with an event: a folder with a wrong day in its name makes nothing old."""
-    rows = files.where("accepted_count > 0").agg(F.max(INGEST_DATE).alias("day")).collect()
-    day: date | None = rows[0]["day"]
-    return day
 
 
 def _publish_events(store: Store, batch: Batch) -> None:
