@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from nextaisle import overlays
 from nextaisle.config import Settings
@@ -52,6 +53,19 @@ def test_a_merge_takes_away_what_the_rows_no_longer_name(spark: SparkSession, st
     version = store.fresh().current_version(SEQUENCES)
     store.fresh().merge(SEQUENCES, sequences(spark, 2, 4), "as_of_date >= DATE'2024-01-02'")
     assert store.fresh().current_version(SEQUENCES) == version
+
+
+def test_a_merge_updates_what_differs_and_rewrites_no_file_for_rows_that_are_new(
+    spark: SparkSession, store: Store
+) -> None:
+    store.merge(SEQUENCES, sequences(spark, 1, 2))
+    first = store.fresh().active_files(SEQUENCES, "true")
+    store.merge(SEQUENCES, sequences(spark, 1, 2, 3))
+    assert {file.url for file in first} < {file.url for file in store.fresh().active_files(SEQUENCES, "true")}
+    twice = sequences(spark, 2).withColumn("event_count", F.lit(2).cast("bigint"))
+    store.merge(SEQUENCES, twice)
+    rows = store.fresh().read(SEQUENCES).orderBy("as_of_date").collect()
+    assert [(row["as_of_date"].day, row["event_count"]) for row in rows] == [(1, 1), (2, 2), (3, 1)]
 
 
 def test_a_read_stays_at_the_version_first_seen(spark: SparkSession, store: Store) -> None:
