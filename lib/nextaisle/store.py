@@ -39,8 +39,6 @@ _TABLE_PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.columnMappin
 # What is read of a line of Delta's log, as its public protocol has it.
 _FILE = "struct<partitionValues: map<string, string>, dataChange: boolean>"
 _COMMIT = f"add {_FILE}, remove {_FILE}"
-# What a merge does with a row.
-_CHANGE, _NEW, _OTHER, _GONE = "_nextaisle_change", "new", "other", "gone"
 
 
 @dataclass(frozen=True)
@@ -210,17 +208,19 @@ class Store:
             if is_new:
                 self._base[table.name] = self._save(table, rows.write.format("delta").mode("append"))
                 return
-            changes = _changes(table, self._latest(table), rows, where)
-            kinds = {row[_CHANGE] for row in changes.select(_CHANGE).distinct().collect()}
-            if kinds == {_NEW}:
-                rows = changes.drop(_CHANGE)
-                self._base[table.name] = self._save(table, rows.write.format("delta").mode("append"))
-            elif kinds:
-                keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
-                merging = self._delta(table).alias("old").merge(changes.alias("new"), keys)
-                merging = merging.whenMatchedDelete(f"new.{_CHANGE} = '{_GONE}'")
-                merging.whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
-                self._base[table.name] = self._note_commit(table)
+            before = self._latest(table)
+            same, same_key = (
+                [rows[name].eqNullSafe(before[name]) for name in names] for names in (table.names, table.key)
+            )
+            differing = rows.join(before, same, "left_anti").withColumn("is_gone", F.lit(False))
+            gone = before.where(where).join(rows, same_key, "left_anti").withColumn("is_gone", F.lit(True))
+            changes = differing.unionByName(gone)
+            if changes.isEmpty():
+                return
+            keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
+            merging = self._delta(table).alias("old").merge(changes.alias("new"), keys)
+            merging.whenMatchedDelete("new.is_gone").whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+            self._base[table.name] = self._note_commit(table)
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Adds rows whose keys are known to be new, as an id made for this run.
@@ -350,19 +350,6 @@ def _day_of(table: Table) -> str:
     if table.day is None:
         raise ValueError(f"table {table.name} is not laid out by days")
     return table.day
-
-
-def _changes(table: Table, before: DataFrame, rows: DataFrame, where: str) -> DataFrame:
-    """Those of `rows` that are not in `before`, and of `before`, where `where`, those whose keys `rows` lack."""
-    keys, all_of_it = list(table.key), F.struct(*table.names)
-    old = before.select(*(F.col(name).alias(f"old_{name}") for name in keys), all_of_it.alias("old"))
-    is_same_key = [rows[name].eqNullSafe(old[f"old_{name}"]) for name in keys]
-    is_other = ~all_of_it.eqNullSafe(F.col("old"))
-    change = F.when(F.col("old").isNull(), F.lit(_NEW)).when(is_other, F.lit(_OTHER)).alias(_CHANGE)
-    differing = rows.join(old, is_same_key, "left").select(*table.names, change).where(F.col(_CHANGE).isNotNull())
-    is_there = [before[name].eqNullSafe(rows[name]) for name in keys]
-    gone = before.where(where).join(rows, is_there, "left_anti").withColumn(_CHANGE, F.lit(_GONE))
-    return differing.unionByName(gone)
 
 
 def _lacking(table: Table, schema: StructType) -> list[TableColumn]:
