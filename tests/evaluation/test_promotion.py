@@ -1,43 +1,51 @@
-from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
 
+from nextaisle import overlays
 from nextaisle.config import Promotion
+from nextaisle.contract.runs import MODEL_PATH
 from nextaisle.evaluation.means import Mean
 from nextaisle.evaluation.promotion import Comparison, Verdict, compare, decide, find_rival, note_rival, settle
-from nextaisle.tracking import ModelVersion
+from nextaisle.tracking import Tracker
 
 RULE = Promotion(metric="ndcg_at_10", tolerance=0.02)
 
 
-@dataclass
-class Registry:
-    """Stands in for a Tracker: the alias and the notes, in memory. Run r has the version v-r."""
-
-    holder: str | None = None
-    notes: dict[str, str] = field(default_factory=dict)
-
-    def champion(self) -> ModelVersion | None:
-        return ModelVersion(f"v-{self.holder}", self.holder) if self.holder else None
-
-    def noted(self, run_id: str, tag: str) -> str | None:
-        return self.notes.get(f"{run_id} {tag}")
-
-    def note(self, run_id: str, tag: str, value: str) -> None:
-        self.notes[f"{run_id} {tag}"] = value
-
-    def register(self, run_id: str, path: str) -> str:
-        return f"v-{run_id}"
-
-    def promote(self, version: str) -> None:
-        self.holder = version.removeprefix("v-")
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests here, since MLflow needs seconds to make it; each has its own experiment and model."""
+    return tmp_path_factory.mktemp("mlflow")
 
 
-def judged_night(registry: Registry, run_id: str, is_promoted: bool) -> str | None:
-    rival = find_rival(registry, run_id)  # type: ignore[arg-type]
-    note_rival(registry, run_id, rival)  # type: ignore[arg-type]
-    settle(registry, run_id, rival, Verdict(is_promoted, ""))  # type: ignore[arg-type]
+@pytest.fixture
+def tracker(database: Path, request: pytest.FixtureRequest) -> Tracker:
+    name = request.node.name
+    places = {"uri": f"sqlite:///{database}/mlflow.db", "artifacts": f"{database}/artifacts"}
+    return Tracker(overlays.load().tracking.model_copy(update={**places, "experiment": name, "model_name": name}))
+
+
+def trained(tracker: Tracker) -> str:
+    return tracker.start("lstm", {})
+
+
+def champion(tracker: Tracker) -> str:
+    """The run of a model that serves already."""
+    run_id = trained(tracker)
+    tracker.promote(tracker.register(run_id, MODEL_PATH))
+    return run_id
+
+
+def holder(tracker: Tracker) -> str | None:
+    found = tracker.champion()
+    return found.run_id if found else None
+
+
+def judged_night(tracker: Tracker, run_id: str, is_promoted: bool) -> str | None:
+    rival = find_rival(tracker, run_id)
+    note_rival(tracker, run_id, rival)
+    settle(tracker, run_id, rival, Verdict(is_promoted, ""))
     return rival
 
 
@@ -71,27 +79,27 @@ def test_the_comparison_is_paired_by_user_and_weighs_users_by_their_cases(spark:
     assert compare(judged.where("model != 'champion'"), 1) is None
 
 
-def test_the_first_model_becomes_champion_and_the_night_again_judges_it_against_nobody() -> None:
-    registry = Registry()
-    assert [judged_night(registry, "first", True), judged_night(registry, "first", True)] == [None, None]
-    assert registry.holder == "first"
+def test_the_first_model_becomes_champion_and_the_night_again_judges_it_against_nobody(tracker: Tracker) -> None:
+    first = trained(tracker)
+    assert [judged_night(tracker, first, True), judged_night(tracker, first, True)] == [None, None]
+    assert holder(tracker) == first
 
 
-def test_a_repeated_night_is_judged_against_the_champion_of_its_first_time() -> None:
-    registry = Registry(holder="old")
-    assert [judged_night(registry, "new", True), judged_night(registry, "new", True)] == ["old", "old"]
-    assert registry.holder == "new"
+def test_a_repeated_night_is_judged_against_the_champion_of_its_first_time(tracker: Tracker) -> None:
+    old, new = champion(tracker), trained(tracker)
+    assert [judged_night(tracker, new, True), judged_night(tracker, new, True)] == [old, old]
+    assert holder(tracker) == new
 
 
-def test_a_worse_candidate_leaves_the_alias_where_it_is() -> None:
-    registry = Registry(holder="old")
-    judged_night(registry, "new", False)
-    assert registry.holder == "old"
+def test_a_worse_candidate_leaves_the_alias_where_it_is(tracker: Tracker) -> None:
+    old = champion(tracker)
+    judged_night(tracker, trained(tracker), False)
+    assert holder(tracker) == old
 
 
-def test_an_earlier_night_repeated_does_not_take_the_alias_from_a_later_one() -> None:
-    registry = Registry()
-    judged_night(registry, "first", True)
-    judged_night(registry, "second", True)
-    judged_night(registry, "first", True)
-    assert registry.holder == "second"
+def test_an_earlier_night_repeated_does_not_take_the_alias_from_a_later_one(tracker: Tracker) -> None:
+    first, second = trained(tracker), trained(tracker)
+    judged_night(tracker, first, True)
+    judged_night(tracker, second, True)
+    judged_night(tracker, first, True)
+    assert holder(tracker) == second
