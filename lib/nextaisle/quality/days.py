@@ -49,11 +49,19 @@ def days_to_check(night: Night, tables: Iterable[Table], reach: int) -> tuple[da
 
 def _known_days(store: Store, tables: Sequence[Table]) -> tuple[date, date] | None:
     """The earliest day of any of the tables, and the last day of the logs; without files of logs, of the tables."""
-    days = [store.read(table).select(F.col(table.day).alias("day")) for table in tables if table.day]
-    if not days:
+    # Of each table apart: Delta then answers from its log, and no file is read.
+    bounds = [
+        store.read(table).agg(F.min(table.day).alias("first"), F.max(table.day).alias("last"))
+        for table in tables
+        if table.day
+    ]
+    if not bounds:
         return None
-    bounds = (F.min("day").alias("first"), F.max("day").alias("last"))
-    row = functools.reduce(DataFrame.unionAll, days).agg(*bounds).first()
+    row = (
+        functools.reduce(DataFrame.unionAll, bounds)
+        .agg(F.min("first").alias("first"), F.max("last").alias("last"))
+        .first()
+    )
     if row is None or row["first"] is None:
         return None
     return row["first"], _last_logged(store) or row["last"]
