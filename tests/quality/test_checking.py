@@ -256,6 +256,7 @@ def test_a_check_fails_on_its_bad_rows_and_names_them(table: str, check: str, ke
         assert named == {"session_id=in1, user_id=s11", "session_id=in2, user_id=s11", "session_id=t, user_id=s10"}
 
 
+@pytest.mark.slow
 def test_good_rows_beside_bad_ones_are_not_named(samples: Samples) -> None:
     assert samples["events", "accepted_values_event_type"] == {
         "event_date=2024-01-02, event_id=k", "event_date=2024-01-02, event_id=n",
