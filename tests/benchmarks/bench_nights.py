@@ -15,17 +15,17 @@ from pyspark.sql import functions as F
 from rich.console import Console
 from rich.table import Table as Grid
 
-from jobs import build_sequences, build_sessions
+from jobs.nightly import DAYS as CHAIN
 from nextaisle import overlays
 from nextaisle.config import Settings
-from nextaisle.contract.tables import EVENTS, JOB_RUNS
+from nextaisle.contract.tables import JOB_RUNS
 from nextaisle.job import Job, execute
 from nextaisle.store import Store
 from tests.benchmarks.session import local_session
 
 # The night that is measured; history lies before it.
 NIGHT = date(2024, 12, 15)
-CHAIN: tuple[Job, ...] = (build_sessions.JOB, build_sequences.JOB)
+LOG = "event_id string, event_time timestamp, user_id string, item_id string, event_type string, price decimal(18,4)"
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,34 @@ def events_of(spark: SparkSession, first: date, days: int, users: int) -> DataFr
         "item_id": F.format_string("item%05d", F.pmod(F.xxhash64("event_date", "user", "n"), F.lit(20_000))),
         "event_type": kinds,
         "price": F.lit("9.90").cast("decimal(18,4)"),
-        "ingest_date": F.col("event_date"),
     }
-    filled = {column.name: F.lit(None).cast(column.type) for column in EVENTS.columns if column.name not in columns}
-    filled.pop("event_date")
-    return rows.withColumns(columns | filled).select(*EVENTS.names)
+    return rows.withColumns(columns).select("event_date", *columns)
 
 
-def night_after(spark: SparkSession, settings: Settings, days: int, users: int) -> dict[str, Cost]:
+def settings_in(folder: Path) -> Settings:
+    """Logs and tables under `folder`."""
+    names = [column.split()[0] for column in LOG.split(", ")]
+    sets = {
+        "store.root": f"{folder}/tables", "source.path": f"{folder}/logs/event_date={{date}}/*.gz",
+        "source.format": "json", "source.schema": LOG, "source.time_zone": "UTC", "demo.is_source": "false",
+        **{f"source.columns.{name}": name for name in names},
+    }  # fmt: skip
+    return overlays.load(assignments=[f"{key}={value}" for key, value in sets.items()])
+
+
+def write_logs(events: DataFrame, folder: Path) -> None:
+    """A folder a day, of one gzipped file of JSON lines."""
+    writer = events.repartition("event_date").write.mode("append").partitionBy("event_date")
+    writer.option("compression", "gzip").json(f"{folder}/logs")
+
+
+def night_after(spark: SparkSession, folder: Path, days: int, users: int) -> dict[str, Cost]:
     """The cost of each job on a night that comes after so many days."""
-    first = NIGHT - timedelta(days=days)
-    store = Store(spark, settings.store)
-    store.replace_days(EVENTS, events_of(spark, first, days, users), first, NIGHT - timedelta(days=1))
+    settings, first = settings_in(folder), NIGHT - timedelta(days=days)
+    write_logs(events_of(spark, first, days, users), folder)
     for job in CHAIN:
         _run(spark, settings, job, first, NIGHT - timedelta(days=1))
-    store.fresh().replace_days(EVENTS, events_of(spark, NIGHT, 1, users), NIGHT, NIGHT)
+    write_logs(events_of(spark, NIGHT, 1, users), folder)
     return {job.name: _run(spark, settings, job, NIGHT, NIGHT) for job in CHAIN}
 
 
@@ -105,9 +118,7 @@ def main(words: Sequence[str]) -> None:
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for days in histories:
-            store = overlays.load().store.model_copy(update={"root": str(Path(folder) / str(days))})
-            settings = overlays.load().model_copy(update={"store": store})
-            found[days] = night_after(spark, settings, days, users)
+            found[days] = night_after(spark, Path(folder) / str(days), days, users)
             print(f"{days} days: {found[days]}", file=sys.stderr)
     show(found)
     spark.stop()
