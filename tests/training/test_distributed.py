@@ -48,12 +48,17 @@ def test_two_ranks_take_as_many_steps_and_end_with_the_same_weights(make_plan: M
 
 
 @pytest.mark.slow
-def test_two_ranks_learn_what_one_learns(make_plan: MakePlan) -> None:
+def test_two_ranks_learn_what_one_learns_and_the_first_tells_how_far_they_are(
+    make_plan: MakePlan, capfd: pytest.CaptureFixture[str]
+) -> None:
     plan = make_plan("lstm", predictability=0.8, batch_positions=256, max_epochs=8, processes=2)
     report = distributed.launch(train, plan, 2, "local")
     assert report.history[-1].hr_at_10 > 0.8
     assert Path(plan.folder).name == "weights"
     assert load_model(plan.folder).spec == plan.spec
+    told = [line for line in capfd.readouterr().err.splitlines() if "examples/s" in line]
+    assert len(told) == len(report.history)
+    assert all("[0]<stderr>" in line for line in told)
 
 
 @pytest.mark.slow

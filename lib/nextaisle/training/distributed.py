@@ -13,6 +13,8 @@ from typing import Any, Literal, TypeVar, cast
 import torch
 from torch import nn
 
+from nextaisle.call import start_logging
+
 log = logging.getLogger(__name__)
 
 Plan = TypeVar("Plan")
@@ -56,12 +58,19 @@ def _launch_locally(train: Callable[[Plan], Report], plan: Plan, processes: int)
     threads = str(max(1, cores // processes))
     os.environ.update({**_environment(), "OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads})
     try:
-        reports = horovod.run(train, args=(plan,), num_proc=processes, hosts=f"localhost:{processes}", use_gloo=True)
+        hosts = f"localhost:{processes}"
+        reports = horovod.run(_as_a_process, args=(train, plan), num_proc=processes, hosts=hosts, use_gloo=True)
     finally:
         os.environ.clear()
         os.environ.update(before)
     first: Report = reports[0]
     return first
+
+
+def _as_a_process(train: Callable[[Plan], Report], plan: Plan) -> Report:
+    """A rank is a process of its own, which says nothing of its progress until logging is set up in it."""
+    start_logging()
+    return train(plan)
 
 
 def _environment() -> dict[str, str]:
