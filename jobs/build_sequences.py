@@ -5,7 +5,14 @@ from typing import Final
 
 from pyspark.sql import functions as F
 
-from nextaisle.changes import EVERYTHING, first_day_to_build, last_day_known, last_day_of, last_logged_day, last_run
+from nextaisle.changes import (
+    EVERYTHING,
+    first_day_to_build,
+    last_day_known,
+    last_day_of_events,
+    last_logged_day,
+    last_run,
+)
 from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, USERS
 from nextaisle.job import Job, Night, Result, main
@@ -28,7 +35,7 @@ def run(night: Night) -> Result:
     store, settings = night.store, night.settings
     zone, known_through = settings.source.time_zone, last_logged_day(night)
     sessions, sequences = store.read(SESSIONS), store.read(SEQUENCES)
-    through = compacted_through(last_day_of(sessions, zone) or last_day_known(night), settings.sequences.daily_days)
+    through = compacted_through(last_day_of_events(store, zone) or last_day_known(night), settings.sequences.daily_days)
     first = first_day_to_build(night, JOB.name, SESSIONS)
     # A compacted day cannot be built alone.
     first = first if first > through else EVERYTHING

@@ -3,14 +3,15 @@
 from datetime import date
 from typing import Final
 
-from pyspark.sql import DataFrame, Row
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EVENTS, SESSIONS, Table
+from nextaisle.delta_log import Version
 from nextaisle.job import Night
 from nextaisle.ledger import finished_runs, has_its_tables, newest_first, version_left, version_read
-from nextaisle.store import Store, Version
+from nextaisle.store import Store
 
 # Before any log, and after the calendar reform, before which Java and Python count days differently.
 EVERYTHING: Final = date(1600, 1, 1)
@@ -80,7 +81,7 @@ def newest_day(store: Store, time_zone: str) -> date:
     Raises:
         InputError: there is none.
     """
-    day = last_day_of(store.read(SESSIONS), time_zone)
+    day = last_day_of_events(store, time_zone)
     if day is None:
         raise InputError(
             "table sessions is empty: run clean_events and build_sessions; where they have run, no event of the logs "
@@ -100,11 +101,13 @@ def last_logged_day(night: Night) -> date:
     return max(day, newest or day)
 
 
-def last_day_of(sessions: DataFrame, time_zone: str) -> date | None:
-    """The day, of the shop, of the last event; None where there are no sessions."""
-    newest = sessions.agg(F.max("session_date").alias("day")).collect()[0]["day"]
+def last_day_of_events(store: Store, time_zone: str) -> date | None:
+    """The day, of the shop, of the last event in table sessions; None where there is none."""
+    days = store.span(SESSIONS)
+    if days is None:
+        return None
     # A session is at most a day long, so it ends on the day of the newest or the day after.
-    rows = sessions.where(F.col("session_date") >= F.date_sub(F.lit(newest), 1))
+    rows = store.read(SESSIONS).where(F.col("session_date") >= F.date_sub(F.lit(days[1]), 1))
     local = F.from_utc_timestamp(F.max("end_time"), time_zone).cast("date")
-    day: date | None = rows.agg(local.alias("day")).collect()[0]["day"]
+    day: date = rows.agg(local.alias("day")).collect()[0]["day"]
     return day

@@ -9,7 +9,8 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
-from nextaisle.store import Store, Version
+from nextaisle.delta_log import Version
+from nextaisle.store import Store
 
 
 def finished_runs(store: Store, job: str) -> DataFrame:

@@ -5,19 +5,15 @@ was read ends up in job_runs. Nothing is committed that would leave the contents
 """
 
 import fcntl
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
-from py4j.java_gateway import JavaObject
-from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -29,16 +25,13 @@ from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
+from nextaisle.delta_log import DeltaLog, Version
 from nextaisle.partitions import changed_partitions
-from nextaisle.spark import literally
 
 log = logging.getLogger(__name__)
 
 # Plain readers (DuckDB, Polars, delta-rs, Trino) must be able to open every table.
 _TABLE_PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
-# What is read of a line of Delta's log, as its public protocol has it.
-_FILE = "struct<partitionValues: map<string, string>, dataChange: boolean>"
-_COMMIT = f"add {_FILE}, remove {_FILE}"
 
 
 @dataclass(frozen=True)
@@ -47,13 +40,6 @@ class ActiveFile:
 
     url: str
     row_count: int
-
-
-class Version(NamedTuple):
-    """A version of a table. Where one is built again its numbers begin anew, so Delta's id of it tells them apart."""
-
-    number: int
-    table_id: str
 
 
 @dataclass
@@ -90,9 +76,7 @@ class Store:
         """The latest, pinned or not; None where the table is not there yet."""
         if self._database and not self.spark.catalog.tableExists(self.location(table)):
             return None
-        snapshot = self._snapshot(table)
-        number = int(snapshot.version())
-        return Version(number, str(snapshot.metadata().id())) if number >= 0 else None
+        return self._log(table).version()
 
     def current_version(self, table: Table) -> int | None:
         """The number of `version`."""
@@ -116,6 +100,12 @@ class Store:
     def read_earlier(self, table: Table, version: Version) -> DataFrame:
         """The table as of an earlier version; what Spark raises when it reads files that VACUUM has taken."""
         return self._at(table, version.number)
+
+    def span(self, table: Table) -> tuple[date, date] | None:
+        """The first and the last day that have rows; None without any. Delta answers from its log, without a file."""
+        day = _day_of(table)
+        row = self.read(table).agg(F.min(day).alias("first"), F.max(day).alias("last")).collect()[0]
+        return None if row["first"] is None else (row["first"], row["last"])
 
     def active_files(self, table: Table, where: str) -> list[ActiveFile]:
         """The data files of the pinned version that hold rows of `where`, in order of their names.
@@ -143,20 +133,8 @@ class Store:
         pinned = self.ledger.read[table.name]
         if since.table_id != pinned.table_id or since.number > pinned.number:
             return None
-        versions = range(since.number + 1, pinned.number + 1)
-        if not versions:
-            return set()
-        folder = self._log(table).logPath().toString()
-        paths = [literally(f"{folder}/{version:020d}.json") for version in versions]
-        try:
-            commits = self.spark.read.schema(_COMMIT).json(paths)
-        except AnalysisException as error:
-            if error.getCondition() == "PATH_NOT_FOUND":
-                return None
-            raise
-        moved = commits.select(F.explode(F.array("add", "remove")).alias("file")).where("file.dataChange")
-        day = F.col("file.partitionValues")[_day_of(table)].cast("date").alias("day")
-        return {row["day"] for row in moved.select(day).distinct().collect()}
+        days = self._log(table).changed_values(_day_of(table), since.number + 1, pinned.number)
+        return None if days is None else {date.fromisoformat(day) for day in days}
 
     def replace_days(self, table: Table, rows: DataFrame, first: date, last: date) -> None:
         """Makes `rows` the contents of the days first to last; see `replace`."""
@@ -244,16 +222,10 @@ class Store:
             {column.name: F.lit(None).cast(column.type) for column in _lacking(table, rows.schema)}
         ).select(*table.names)
 
-    def _log(self, table: Table) -> JavaObject:
-        """Delta's own; what its Python tells of a version and a commit, history, is a Spark job of half a second."""
+    def _log(self, table: Table) -> DeltaLog:
         if self._database:
-            return self._delta(table)._jdt.deltaLog()
-        jvm: Any = self.spark._jvm
-        return jvm.org.apache.spark.sql.delta.DeltaLog.forTable(self.spark._jsparkSession, self.location(table))
-
-    def _snapshot(self, table: Table) -> JavaObject:
-        nothing = self.spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
-        return self._log(table).update(False, nothing, nothing)
+            return DeltaLog(self.spark, self._delta(table)._jdt.deltaLog())
+        return DeltaLog.of_folder(self.spark, self.location(table))
 
     def _delta(self, table: Table) -> DeltaTable:
         if self._database:
@@ -271,7 +243,7 @@ class Store:
 
     def _bring_up_to_date(self, table: Table) -> None:
         """Gives a table of an earlier release the columns, and the room for nulls, that it has been given since."""
-        schema = StructType.fromJson(json.loads(self._snapshot(table).schema().json()))
+        schema = self._log(table).schema()
         required = {field.name for field in schema if not field.nullable}
         changes = [f"ADD COLUMNS ({column.ddl})" for column in _lacking(table, schema)] + [
             f"ALTER COLUMN {column.name} DROP NOT NULL"
@@ -283,7 +255,7 @@ class Store:
             log.info("table %s of an earlier release: %s", table.name, change)
             self.spark.sql(f"ALTER TABLE {name} {change}")
         if changes and table.name in self._base:
-            self._base[table.name] = int(self._snapshot(table).version())
+            self._base[table.name] = self.current_version(table) or 0
 
     def _overwrite(self, table: Table, rows: DataFrame, where: str) -> None:
         writer = rows.write.format("delta").mode("overwrite")
@@ -298,11 +270,8 @@ class Store:
         return self._note_commit(table)
 
     def _note_commit(self, table: Table) -> int:
-        snapshot, files = self._snapshot(table), self._log(table)
-        version = int(snapshot.version())
-        commit = files.store().read(files.logPath().suffix(f"/{version:020d}.json"), files.newDeltaHadoopConf())
-        metrics = json.loads(commit.head()).get("commitInfo", {}).get("operationMetrics", {})
-        self.ledger.bytes_written += int(metrics.get("numOutputBytes", metrics.get("numTargetBytesAdded", 0)))
+        version = self.current_version(table) or 0
+        self.ledger.bytes_written += self._log(table).bytes_written(version)
         log.info("committed version %s of %s", version, table.name)
         return version
 

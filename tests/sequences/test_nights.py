@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from jobs import build_examples, build_sequences, build_sessions
 from nextaisle import config
-from nextaisle.changes import EVERYTHING, last_day_of
+from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EXAMPLES, ITEMS, SEQUENCES, SESSIONS, Table
@@ -81,7 +82,8 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     sessions = rebuild_sessions(rows, none, EVERYTHING, settings.sessions, zone).rows.localCheckpoint()
     no_catalogue = read_catalogue(spark, settings.items, zone)
     items = changed_items(rows, no_catalogue, nothing([], ITEMS.schema), DAYS[-1]).localCheckpoint()
-    through = compacted_through(last_day_of(sessions, zone) or DAYS[0], settings.sequences.daily_days)
+    last = sessions.agg(F.from_utc_timestamp(F.max("end_time"), zone).cast("date").alias("day")).collect()[0]["day"]
+    through = compacted_through(last or DAYS[0], settings.sequences.daily_days)
     sequences = rebuild_sequences(sessions, nothing([], SEQUENCES.schema), items, EVERYTHING, through, settings)
     return {
         "sessions": in_order(sessions),

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from nextaisle.changes import last_day_of
+from nextaisle.changes import last_day_of_events
 from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.errors import ConfigurationError
 from nextaisle.contract.identities import with_linked_users
@@ -20,7 +20,6 @@ from nextaisle.contract.tables import (
     EVENTS,
     IDENTITIES,
     SEQUENCES,
-    SESSIONS,
     TABLES,
     Table,
 )
@@ -72,7 +71,7 @@ def check_tables(night: Night, tables: Sequence[Table], listed_users: DataFrame)
 
 def _values(night: Night, first: date, last: date) -> dict[str, Any]:
     settings, zone = night.settings, night.settings.source.time_zone
-    last_known = last_day_of(night.store.read(SESSIONS), zone) or last
+    last_known = last_day_of_events(night.store, zone) or last
     return {
         "first": first,
         "last": last,

@@ -10,11 +10,11 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 from pyspark.sql import Row
-from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import COMPLETE_DAYS, EVENTS, ITEMS, RECOMMENDATIONS, SEQUENCES, SESSIONS, USERS, Table
+from nextaisle.delta_log import Version
 from nextaisle.nights import finished_days
-from nextaisle.store import Store, Version
+from nextaisle.store import Store
 
 # What a consumer of a day reads.
 _CONTENTS: Final = (EVENTS, SESSIONS, SEQUENCES, ITEMS, USERS, RECOMMENDATIONS)
@@ -49,7 +49,7 @@ def mark(store: Store, first: date | None, last: date) -> None:
     """
     marked = _markers(store)
     changed = _changed_days(store, marked.values())
-    first = first or _earliest_day(store) or last
+    first = first or min(store.span(EVENTS) or (last,))
     nights = finished_days(store) | {first + timedelta(days=n) for n in range((last - first).days + 1)}
     due = (nights - set(marked)) | (set(marked) if changed is None else changed & set(marked))
     if due:
@@ -62,11 +62,6 @@ def mark(store: Store, first: date | None, last: date) -> None:
 
 def complete_days(store: Store) -> list[date]:
     return sorted(_markers(store))
-
-
-def _earliest_day(store: Store) -> date | None:
-    day: date | None = store.read(EVENTS).agg(F.min("event_date").alias("day")).collect()[0]["day"]
-    return day
 
 
 def _markers(store: Store) -> dict[date, Row]:

@@ -1,10 +1,8 @@
 """Which days a run of check_tables looks at."""
 
-import functools
 from collections.abc import Iterable, Sequence
 from datetime import date, timedelta
 
-from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import SOURCE_FILES, Table
@@ -49,22 +47,10 @@ def days_to_check(night: Night, tables: Iterable[Table], reach: int) -> tuple[da
 
 def _known_days(store: Store, tables: Sequence[Table]) -> tuple[date, date] | None:
     """The earliest day of any of the tables, and the last day of the logs; without files of logs, of the tables."""
-    # Of each table apart: Delta then answers from its log, and no file is read.
-    bounds = [
-        store.read(table).agg(F.min(table.day).alias("first"), F.max(table.day).alias("last"))
-        for table in tables
-        if table.day
-    ]
-    if not bounds:
+    spans = [span for table in tables if (span := store.span(table))]
+    if not spans:
         return None
-    row = (
-        functools.reduce(DataFrame.unionAll, bounds)
-        .agg(F.min("first").alias("first"), F.max("last").alias("last"))
-        .first()
-    )
-    if row is None or row["first"] is None:
-        return None
-    return row["first"], _last_logged(store) or row["last"]
+    return min(first for first, _ in spans), _last_logged(store) or max(last for _, last in spans)
 
 
 def _last_logged(store: Store) -> date | None:

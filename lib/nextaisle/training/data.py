@@ -69,11 +69,10 @@ def read_training_data(store: Store, settings: Settings, last: date | None) -> T
 
 
 def _newest_day(store: Store) -> date:
-    row = store.read(EXAMPLES).agg(F.max("as_of_date").alias("day")).head()
-    if row is None or row["day"] is None:
+    days = store.span(EXAMPLES)
+    if days is None:
         raise InputError("table examples has no rows; build_examples makes them")
-    newest: date = row["day"]
-    return newest
+    return days[1]
 
 
 def _spec(store: Store, settings: Settings, as_of: date) -> tuple[ModelSpec, dict[str, Array]]:
