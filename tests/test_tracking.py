@@ -1,4 +1,8 @@
 import logging
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +63,28 @@ def test_an_experiment_that_was_deleted_is_restored(settings: Settings) -> None:
     assert tracker.start("lstm", {})
     tracker._client.delete_experiment(tracker._experiment_id)
     assert Tracker(settings.tracking).start("lstm", {})
+
+
+def test_a_database_is_there_whole_or_not_at_all(settings: Settings, tmp_path: Path) -> None:
+    """MLflow makes its tables one by one; a night that is killed meanwhile is run again."""
+    local = settings.tracking.model_copy(update={"uri": f"sqlite:///{tmp_path}/runs/mlflow.db"})
+    code = (
+        "import sys; from nextaisle.config import Tracking; from nextaisle.tracking import Tracker; "
+        "Tracker(Tracking.model_validate_json(sys.argv[1])).start('lstm', {})"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, local.model_dump_json()])
+    places = tmp_path / "runs" / "mlflow.db", tmp_path / "runs" / ".mlflow.db.new"
+    while not any(_is_being_made(path) for path in places):
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert Tracker(local).start("lstm", {})
+
+
+def _is_being_made(database: Path) -> bool:
+    """Whether MLflow changes a table that it has made before."""
+    return database.exists() and b"_alembic_tmp_" in database.read_bytes()
 
 
 def test_nothing_is_asked_of_the_server_for_the_empty_run_or_off_the_first_rank(

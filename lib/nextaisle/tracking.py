@@ -5,6 +5,7 @@ warns and goes on, and takes the empty run id that `start` then returned. What o
 download, note) raises InputError.
 """
 
+import fcntl
 import functools
 import json
 import logging
@@ -199,7 +200,7 @@ class Tracker:
         from mlflow import MlflowClient
 
         if self._uri.startswith(_SQLITE):
-            Path(self._uri.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+            _ensure_database(self._uri)
         return MlflowClient(self._uri, self._uri)
 
     @functools.cached_property
@@ -241,6 +242,28 @@ class Tracker:
 def _absolute_uri(uri: str) -> str:
     """`sqlite:///var/mlflow.db` with the path made absolute; other URIs stay as they are."""
     return _SQLITE + absolute(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else uri
+
+
+def _ensure_database(uri: str) -> None:
+    """Makes it, where it is not there, whole or not at all.
+
+    MLflow makes its tables one by one, and half of them, left by a kill, are to it a database that it cannot use.
+    """
+    from mlflow import MlflowClient
+    from sqlalchemy.engine import make_url
+
+    path = Path(make_url(uri).database or "")
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    with path.with_name(f".{path.name}.lock").open("w") as lock:
+        # The kernel lets go of it when the process ends, however it ends.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            new.unlink(missing_ok=True)
+            MlflowClient(f"{_SQLITE}{new}").search_experiments(max_results=1)
+            new.replace(path)
 
 
 def _is_first_rank() -> bool:
