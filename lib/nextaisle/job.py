@@ -118,6 +118,7 @@ def planning(job: Job, plan: Callable[[Night], Result]) -> Job:
 def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
     try:
         settings = overlays.load(arguments.conf, arguments.set)
+        log.info("configuration %s", json.dumps(settings.flat(), default=str))
         first, last = call.days(arguments)
         call.make_room(arguments.outcome)
         spark = create_session(job.name)
@@ -135,7 +136,7 @@ def execute(job: Job, settings: Settings, spark: SparkSession, first: date | Non
     Where another writer was faster, it starts again from the read: what it made of old rows must not be published.
     """
     started, clock, run_id = datetime.now(UTC), time.monotonic(), uuid.uuid4().hex
-    log.info("%s: days %s to %s, configuration %s", job.name, first, last, json.dumps(settings.flat(), default=str))
+    log.info("%s: days %s to %s", job.name, first, last)
     for tries_left in reversed(range(_TRIES)):
         night = Night(settings, spark, Store(spark, settings.store), first, last, rules_key(job, settings))
         outcome, key = _attempt(job, night, run_id, clock)

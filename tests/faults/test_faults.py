@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from jobs import clean_events
 from nextaisle import job as jobs_module
 from nextaisle.config import Settings
-from nextaisle.events.staging import Batch
+from nextaisle.events.batch import Batch
 from nextaisle.job import execute
 from tests.faults.data_chain import FAULT
 from tests.faults.killing import kill_midway, kill_when, seconds_of, start

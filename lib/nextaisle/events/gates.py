@@ -5,12 +5,12 @@ from pyspark.sql import functions as F
 from nextaisle.config import Settings
 from nextaisle.contract import reasons
 from nextaisle.contract.errors import GateError
+from nextaisle.events.batch import Batch
 from nextaisle.events.bots import USER_DAY
 from nextaisle.events.cleaning import CONFLICTS, DUPLICATE, OUTCOME
 from nextaisle.events.files import DATE
 from nextaisle.events.mapping import BYTES
 from nextaisle.events.records import PATH
-from nextaisle.events.staging import Batch
 from nextaisle.events.stored import NEW, ORIGIN
 
 

@@ -9,11 +9,11 @@ from pyspark.sql import functions as F
 from nextaisle.config import Events
 from nextaisle.contract import reasons
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
+from nextaisle.events.batch import Batch
 from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import ACCEPTED, DUPLICATE, OUTCOME
 from nextaisle.events.mapping import INGEST_DATE
 from nextaisle.events.records import PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA
-from nextaisle.events.staging import Batch
 from nextaisle.events.stored import (
     IS_SET_APART,
     NEW,

@@ -1,16 +1,16 @@
-"""A night's records with their outcomes, before anything is written: read, judged with what is stored, and counted."""
+"""From files, or from refused records, to a batch: read, staged, judged with what is stored, counted; unwritten."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from functools import cached_property, reduce
+from functools import reduce
 
-from pyspark.sql import Column, DataFrame, Row, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.config import Settings, Source
 from nextaisle.contract import reasons
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
+from nextaisle.events.batch import COUNTED_BY, Batch
 from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import (
     ACCEPTED,
@@ -26,7 +26,9 @@ from nextaisle.events.files import SourceFile, days_of, files_of
 from nextaisle.events.mapping import (
     BYTES,
     INGEST_DATE,
+    MAPPED,
     ORDER,
+    TABLE_NAMES,
     last_plausible_day,
     map_records,
     mapped_schema,
@@ -53,94 +55,6 @@ from nextaisle.spark import mapping_rules, naming_unreadable_files, staged
 from nextaisle.store import Store
 
 _RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, BYTES, CONFLICTS, OUTCOME)
-# What a batch is counted by; the event_date is that of good records only, as others may name any day.
-COUNTED_BY = (PATH, ORIGIN, INGEST_DATE, OUTCOME, RULE, STORED_OUTCOME, STORED_RULE, "event_date")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A night's records and all events that are stored of the days that they touch, each with its outcome."""
-
-    records: DataFrame
-    counted: DataFrame  # how many of them there are, by file, day and outcome
-    days: tuple[date, ...]  # of the logs, whose refused records change
-    touched: tuple[date, ...]  # event_dates, whose events change
-    replaces: Column  # which rows of rejected_events the records stand for
-    files: DataFrame | None = None  # rows of source_files, not yet counted; None where none were read
-    sources: tuple[SourceFile, ...] = ()  # the same as they were listed
-    is_replay: bool = False
-    changes: tuple[str, ...] = ()  # flags of records that [source.policies] changed
-
-    @cached_property
-    def groups(self) -> list[Row]:
-        """`counted` without the files: a few rows for each day."""
-        groups = self.counted.groupBy(*(name for name in COUNTED_BY if name != PATH))
-        return groups.agg(*(F.sum(name).alias(name) for name in ("count", BYTES, CONFLICTS, *self.changes))).collect()
-
-    @property
-    def _moved(self) -> list[Row]:
-        """Of stored events those that another outcome than theirs awaits."""
-        stored = [row for row in self.groups if row[ORIGIN] == STORED]
-        return [row for row in stored if (row[OUTCOME], row[RULE]) != (row[STORED_OUTCOME], row[STORED_RULE])]
-
-    @property
-    def moved_days(self) -> set[date]:
-        """Days of the logs whose stored events move between events and rejected_events."""
-        return {row[INGEST_DATE] for row in self._moved}
-
-    @property
-    def has_rejected(self) -> bool:
-        """Whether anything of the batch, or of what is stored of its days, belongs in rejected_events."""
-        return any(row[OUTCOME] in reasons.REASONS for row in self.groups)
-
-    @property
-    def has_leaving(self) -> bool:
-        """Whether events leave rejected_events for events."""
-        leaving = [row for row in self._moved if row[OUTCOME] == ACCEPTED]
-        replayed = [row for row in self.groups if self.is_replay and (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)]
-        return bool(leaving or replayed)
-
-    @property
-    def days_with_events(self) -> set[date]:
-        """Days of the logs that brought events in this batch."""
-        return {row[INGEST_DATE] for row in self.groups if (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)}
-
-    @property
-    def accepted_of_day(self) -> dict[date, int]:
-        counts: dict[date, int] = {}
-        for row in self.groups:
-            if row[OUTCOME] == ACCEPTED:
-                counts[row["event_date"]] = counts.get(row["event_date"], 0) + row["count"]
-        return counts
-
-    @property
-    def by_outcome(self) -> dict[str, int]:
-        """The batch's own records, which add up because each has exactly one outcome."""
-        counts: dict[str, int] = {}
-        for row in sorted(self.groups, key=lambda row: row[OUTCOME]):
-            if row[ORIGIN] == NEW:
-                counts[row[OUTCOME]] = counts.get(row[OUTCOME], 0) + row["count"]
-        return counts
-
-    @property
-    def changed(self) -> dict[str, int]:
-        """How many of the batch's events have a value that the log did not give them, as {"filled_price": 3}."""
-        events = [row for row in self.groups if (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)]
-        return {name: sum(row[name] for row in events) for name in self.changes}
-
-    def counts(self) -> dict[str, int]:
-        """As a job reports them; what moved are events of earlier nights, beside the batch's records."""
-        by_outcome = self.by_outcome
-        accepted, duplicates = by_outcome.pop(ACCEPTED, 0), by_outcome.pop(DUPLICATE, 0)
-        rejected = sum(by_outcome.values())
-        withdrawn = sum(row["count"] for row in self._moved if row[STORED_OUTCOME] == ACCEPTED)
-        restored = sum(row["count"] for row in self._moved if row[OUTCOME] == ACCEPTED)
-        moved = {"withdrawn": withdrawn, "restored": restored}
-        return {
-            "records": accepted + rejected + duplicates, "accepted": accepted, "rejected": rejected,
-            "duplicates": duplicates, **{f"rejected_{reason}": count for reason, count in by_outcome.items()},
-            **{name: count for name, count in (self.changed | moved).items() if count},
-        }  # fmt: skip
 
 
 def staged_batch(
@@ -164,7 +78,7 @@ def staged_batch(
         is_replaced = F.col(INGEST_DATE).isin(*days)
         history = stored_events(store, ~is_replaced & may_hold(settings.events, days))
         fitted = _fitted(settings, _dated(mapped, listed, days))
-        new = with_identity(staged(fitted, ORDER), history, settings.events, _has_ids(settings))
+        new = with_identity(_narrowly_staged(fitted, settings), history, settings.events, _has_ids(settings))
         if again := files_delivering_again(store, settings, new.where(F.col(OUTCOME) == ACCEPTED), days):
             return staged_batch(store, settings, [*files, *again], first, last)
         new = with_policies(new, settings.source.policies)
@@ -187,7 +101,7 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
     stored = stored_events(store, may_hold(settings.events, days))
     fitted = _fitted(settings, _remapped(store.spark, settings, refused))
     of_days = stored.where(F.col(INGEST_DATE).isin(*days))
-    new = with_identity(staged(fitted, ORDER), stored, settings.events, _has_ids(settings), of_days)
+    new = with_identity(_narrowly_staged(fitted, settings), stored, settings.events, _has_ids(settings), of_days)
     new = with_policies(new, settings.source.policies, of_days)
     records, counted, touched = _judged(store, settings, new, [apart.select("event_date")], F.lit(True))
     replaces, flags = wanted & ~F.expr(IS_SET_APART), tuple(changes(settings.source.policies))
@@ -236,6 +150,13 @@ def _dated(mapped: DataFrame, listed: DataFrame, found: Sequence[date]) -> DataF
 def _fitted(settings: Settings, mapped: DataFrame) -> DataFrame:
     source = settings.source
     return with_reason(with_hash(mapped), settings.events, source.time_zone, refusals(source.policies))
+
+
+def _narrowly_staged(fitted: DataFrame, settings: Settings) -> DataFrame:
+    """Columns that the log has nothing for are not carried along: a row is copied some five times."""
+    mapped = {TABLE_NAMES.get(name, name) for name in settings.source.columns} | {"event_id"}
+    nothing = {name: F.lit(None).cast(fitted.schema[name].dataType) for name in MAPPED if name not in mapped}
+    return staged(fitted.drop(*nothing), ORDER).withColumns(nothing)
 
 
 def _wanted(settings: Settings, first: date | None, last: date | None) -> Column:
