@@ -237,7 +237,8 @@ class Store:
         builder = builder.tableName(self.location(table)) if self._database else builder.location(self.location(table))
         for column in table.columns:
             builder = builder.addColumn(column.name, column.type, nullable=column.is_nullable, comment=column.comment)
-        for key, value in _TABLE_PROPERTIES.items():
+        bounds = {"delta.dataSkippingStatsColumns": ",".join(table.bounded)} if table.bounded else {}
+        for key, value in (_TABLE_PROPERTIES | bounds).items():
             builder = builder.property(key, value)
         (builder.partitionedBy(*table.partition) if table.partition else builder).execute()
 

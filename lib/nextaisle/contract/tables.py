@@ -44,6 +44,15 @@ class Table:
         """The date by which the files are laid out; None where they are not laid out by one."""
         return next((c.name for c in self.columns if c.name in self.partition[:1] and c.type == "date"), None)
 
+    @property
+    def bounded(self) -> list[str]:
+        """The columns of which Delta keeps the bounds in each file, so that a query opens only files that may matter.
+
+        Others' would leave no file out, and cost an eighth of a write.
+        """
+        columns = [column for column in self.columns if column.name not in self.partition]
+        return [c.name for c in columns if c.type in ("date", "timestamp") or c.name in ("user_id", "item_id")]
+
     @cached_property
     def schema(self) -> StructType:
         return StructType([field for column in self.columns for field in _fields(column.ddl)])
