@@ -132,6 +132,14 @@ def test_of_options_those_alone_are_shown_that_hold_no_secret() -> None:
     assert shown["tracking.uri"] == "http://mlflow.internal:5000"
 
 
+def test_options_of_spark_may_be_words_numbers_and_truths() -> None:
+    settings = overlays.load(
+        assignments=["source.options.header=true", "items.options.maxColumns=7", "items.options.sep=;"]
+    )
+    assert settings.source.options == {"header": "true"}
+    assert settings.items.options == {"maxColumns": "7", "sep": ";"}
+
+
 def test_a_missing_file_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"nowhere\.toml"):
         overlays.load([Path("nowhere.toml")])

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from nextaisle.contract.tokens import EVENT_TYPES
 
@@ -22,6 +22,11 @@ def _event_types(types: tuple[str, ...]) -> tuple[str, ...]:
     return types
 
 
+def _as_spark_writes_it(value: object) -> object:
+    """true and 3 of TOML as "true" and "3"; what is no single value stays, to be refused."""
+    return str(value).lower() if isinstance(value, (bool, int, float)) else value
+
+
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 # Counts have room in Spark's int; a hundred years before or after a day of the logs is still a date.
 Positive = Annotated[int, Field(gt=0, lt=2**31)]
@@ -30,6 +35,7 @@ Days = Annotated[int, Field(gt=0, le=36_500)]
 DaysOrNone = Annotated[int, Field(ge=0, le=36_500)]
 Minutes = Annotated[int, Field(gt=0, le=525_600)]
 EventTypes = Annotated[tuple[str, ...], AfterValidator(_event_types)]
+Options = dict[str, Annotated[str, BeforeValidator(_as_spark_writes_it)]]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 
 

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from nextaisle.config.places import Place
 from nextaisle.config.policies import Policies
-from nextaisle.config.sections import NotNegative, Positive, Section, Share, only
+from nextaisle.config.sections import NotNegative, Options, Positive, Section, Share, only
 from nextaisle.contract.tokens import EVENT_TYPES
 
 EVENT_COLUMNS = (
@@ -27,7 +27,7 @@ class Columns(Section):
     format: str
     # `schema` would shadow a method of pydantic's.
     ddl: str = Field(alias="schema")
-    options: dict[str, str]
+    options: Options
     columns: dict[str, str]
 
 
@@ -88,7 +88,7 @@ class Database(Section):
     url: str
     query: str
     password_variable: str
-    options: dict[str, str]
+    options: Options
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
