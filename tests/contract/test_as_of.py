@@ -49,6 +49,7 @@ def daily_rows(random: np.random.Generator, user: str) -> list[Row]:
     return rows
 
 
+@pytest.mark.slow
 def test_two_hundred_histories_can_be_told_for_any_day_from_the_rows_that_are_kept(spark: SparkSession) -> None:
     random = np.random.default_rng(1)
     rows = [row for user in range(200) for row in daily_rows(random, f"u{user}")]

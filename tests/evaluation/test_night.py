@@ -102,7 +102,7 @@ def test_a_model_is_judged_beside_the_baselines_and_the_better_one_is_champion(s
     assert cases.where("model = 'candidate'").select(F.sum("cases")).collect()[0][0] == 3
 
 
-@pytest.mark.parametrize("fault", ["vocabulary", "version"])
+@pytest.mark.parametrize("fault", [pytest.param("vocabulary", marks=pytest.mark.slow), "version"])
 def test_a_champion_that_cannot_be_judged_gives_way(shop: Shop, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as earlier:
         if fault == "version":
@@ -115,6 +115,7 @@ def test_a_champion_that_cannot_be_judged_gives_way(shop: Shop, fault: str, monk
     assert shop.champion() == new
 
 
+@pytest.mark.slow
 def test_an_old_days_model_neither_beats_nor_replaces_one_that_knows_later_days(shop: Shop) -> None:
     later = shop.train(best_item=1, minute=1, as_of=date(2024, 2, 1))
     shop.tracker.promote(shop.tracker.register(later, "model"))

@@ -170,6 +170,7 @@ def test_an_expression_that_makes_a_time_of_a_local_one_gives_the_shops_time(
     assert rows(EVENTS, "event_time") == [(datetime(2024, 7, 1, 8, 30),)]
 
 
+@pytest.mark.slow
 def test_a_time_of_day_alone_is_no_time(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     write_day(tmp_path, "2024-01-01", record(time="10:00:00"), record())
     assert clean().rows["rejected_missing_time"] == 1
@@ -184,6 +185,7 @@ def test_a_value_that_an_expression_cannot_cast_is_null_and_ends_nothing(
     assert rows(EVENTS, "event_type", "price") == [("purchase", None), ("return", Decimal("-2.0000"))]
 
 
+@pytest.mark.slow
 def test_a_line_with_more_than_one_object_is_unreadable(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     lines = [record() + record(item="b"), record() + ", " + record(item="b"), record() + "]", record() + "  "]
     write_day(tmp_path, "2024-01-01", *lines)
@@ -239,6 +241,7 @@ def test_the_logs_words_are_translated_exactly_and_others_stay(clean: Clean, row
     assert rows(EVENTS, "item_id", "event_type") == [("AddToCart", "cart"), ("addtocart", "cart"), ("view", "view")]
 
 
+@pytest.mark.slow
 def test_a_type_that_none_of_ours_stands_for_is_kept_if_the_configuration_says_so(
     clean: Clean, rows: Rows, tmp_path: Path, spark: SparkSession
 ) -> None:
@@ -262,6 +265,7 @@ def test_a_column_that_the_log_lacks_is_named_with_those_it_has(clean: Clean, tm
     assert "'user', 'item'" in outcome.reason
 
 
+@pytest.mark.slow
 def test_csv_without_days_in_its_path_is_read_once(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     overlay = tmp_path / "shop.toml"
     overlay.write_text(f"""
@@ -296,6 +300,7 @@ def test_csv_without_days_in_its_path_is_read_once(clean: Clean, rows: Rows, tmp
     ]
 
 
+@pytest.mark.slow
 def test_a_second_file_of_a_log_without_days_adds_to_the_first(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     (tmp_path / "all").mkdir()
     for item in ("a", "b"):
@@ -312,6 +317,7 @@ def test_a_file_without_a_day_that_grows_for_longer_than_events_may_be_late_is_n
     assert (stopped.exit_code, "all.json much is too late" in stopped.reason) == (4, True)
 
 
+@pytest.mark.slow
 def test_a_day_whose_file_is_gone_is_a_day_without_events(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     path = write_day(tmp_path, "2024-01-01", record())
     clean()
@@ -320,6 +326,7 @@ def test_a_day_whose_file_is_gone_is_a_day_without_events(clean: Clean, rows: Ro
     assert rows(EVENTS, "event_id") == []
 
 
+@pytest.mark.slow
 def test_a_record_without_the_logs_id_gets_one_and_repeats_no_other(clean: Clean, tmp_path: Path) -> None:
     milk = record(id="", item="milk")
     write_day(tmp_path, "2024-01-01", record(id="1"), record(id="1"), milk, milk, record(item="b"))

@@ -60,6 +60,7 @@ def test_what_a_mended_day_has_lost_belongs_to_the_later_day_that_brought_it_aga
     assert unread(shop) == [ONE, TWO]
 
 
+@pytest.mark.slow
 def test_a_folder_of_a_day_to_come_makes_no_refused_record_old(shop: Shop, spark: SparkSession) -> None:
     shop.write(1, [record("u", "01 10:00:00"), "broken"])
     shop.clean(1)
@@ -77,6 +78,7 @@ def test_a_folder_of_a_day_to_come_makes_no_refused_record_old(shop: Shop, spark
     assert len(days_in_logs(spark, shop.settings().source)) == 3
 
 
+@pytest.mark.slow
 def test_days_of_a_range_are_asked_for_as_single_ones_are(shop: Shop) -> None:
     for day in (1, 2, 4):
         shop.write(day, [record("u", f"{day:02} 10:00:00")])
@@ -88,6 +90,7 @@ def test_days_of_a_range_are_asked_for_as_single_ones_are(shop: Shop) -> None:
     assert (missing.exit_code, "no logs for 2024-01-05" in missing.reason) == (3, True)
 
 
+@pytest.mark.slow
 def test_another_mapping_makes_all_days_unread_and_another_time_zone_is_for_all_days_at_once(shop: Shop) -> None:
     early = record("u", "02 02:00:00", "early")
     shop.write(2, [early])
