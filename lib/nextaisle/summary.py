@@ -37,9 +37,14 @@ def show_summary(settings: Settings, store: Store, outcomes: Sequence[Outcome], 
 def _steps(outcomes: Sequence[Outcome]) -> Grid:
     grid = _grid("What was done", "job", "outcome", "seconds", "rows")
     for outcome in outcomes:
-        counts = ", ".join(f"{name} {count:,}" for name, count in outcome.rows.items())
+        counts = ", ".join(f"{name} {_told(name, count)}" for name, count in outcome.rows.items())
         grid.add_row(outcome.job, outcome.outcome, f"{outcome.seconds:.0f}", counts)
     return grid
+
+
+def _told(name: str, count: int) -> str:
+    """1234 as 1,234, and of what is done `through` a day, 20171130 as 2017-11-30."""
+    return str(date.fromisoformat(str(count))) if name.endswith("_through") else f"{count:,}"
 
 
 def _tables(store: Store) -> Grid:
