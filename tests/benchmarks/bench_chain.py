@@ -36,11 +36,11 @@ _MONEY = "decimal(18,4)"
 
 
 def write_events(spark: SparkSession, path: str, events: int, users: int) -> None:
-    """Users with a long tail, in bursts of about eight events."""
+    """Users with a long tail, in bursts of about eight events; nobody goes on for max_hours without a pause."""
     share = (F.pmod(F.xxhash64("id"), F.lit(1 << 30)) / F.lit(float(1 << 30))).alias("share")
     burst = F.xxhash64((F.col("id") / 8).cast("bigint"))
     rows = spark.range(events).select("id", share, burst.alias("burst"))
-    user = (F.pmod(F.col("burst"), F.lit(1 << 30)) / F.lit(float(1 << 30))) ** 2 * users
+    user = (F.pmod(F.col("burst"), F.lit(1 << 30)) / F.lit(float(1 << 30))) ** 1.5 * users
     start = F.pmod(F.xxhash64("burst"), F.lit(DAYS * 86_400))
     second = start + F.pmod(F.col("id"), F.lit(8)) * 97 + F.lit(1_704_067_200)
     columns = {

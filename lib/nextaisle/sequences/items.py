@@ -10,6 +10,7 @@ from nextaisle.contract.tokens import FIRST_ITEM_INDEX
 from nextaisle.mapped import SINCE_EVER
 from nextaisle.sequences.catalogue import ATTRIBUTES
 from nextaisle.sequences.states import VALID_FROM, changed_states
+from nextaisle.spark import staged
 
 
 def changed_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, through: date) -> DataFrame:
@@ -35,7 +36,7 @@ def changed_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, thr
 
 def _seen(events: DataFrame) -> DataFrame:
     days = (F.min("event_date").alias("first_seen_date"), F.max("event_date").alias("last_seen_date"))
-    return events.where(F.col("item_id").isNotNull()).groupBy("item_id").agg(*days)
+    return staged(events.where(F.col("item_id").isNotNull()).groupBy("item_id").agg(*days))
 
 
 def _with_new_indices(days: DataFrame, items: DataFrame) -> DataFrame:
