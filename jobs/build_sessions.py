@@ -28,7 +28,7 @@ def run(night: Night) -> Result:
         rebuilt = rebuild_linked_sessions(events, earlier, links, first, settings.sessions, zone)
     else:
         rebuilt = rebuild_sessions(events, earlier, first, settings.sessions, zone)
-    store.replace(SESSIONS, rebuilt.rows, rebuilt.where)
+    store.replace(SESSIONS, rebuilt.made, rebuilt.where)
     if has_links:
         # Last: what stands there is what the sessions were made with.
         store.replace(IDENTITIES, links.now, "true")

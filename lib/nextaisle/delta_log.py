@@ -1,20 +1,32 @@
-"""What Delta's own log tells of a table, without reading its data: its version, its days that changed, a commit's size.
+"""Delta's own log: what it tells of a table without reading its data, and the commit of files that Python wrote.
 
-Delta's Python interface tells of a version and of a commit through history(), which is a Spark job of half a second; so
-its log is asked in the JVM, and its commits are read as its public protocol has them.
+Its version, its days that changed, a commit's size: Delta's Python interface tells of them through history(), which is
+a Spark job of half a second; so its log is asked in the JVM, and its commits are read as its public protocol has them.
 """
 
 import json
-from typing import Any, NamedTuple
+import time
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
 
+from delta.exceptions import captured
 from py4j.java_gateway import JavaObject
 from pyspark.errors import AnalysisException
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from nextaisle.contract.tables import Table
+from nextaisle.parquet_files import NewFile
 from nextaisle.spark import literally
 
+# Delta's conflicts of the JVM are Python's exceptions once `captured` was imported; they have no class in common.
+CONFLICTS: Final = (
+    captured.DeltaConcurrentModificationException, captured.ConcurrentWriteException,
+    captured.MetadataChangedException, captured.ProtocolChangedException, captured.ConcurrentAppendException,
+    captured.ConcurrentDeleteReadException, captured.ConcurrentDeleteDeleteException,
+    captured.ConcurrentTransactionException,
+)  # fmt: skip
 # What is read of a line of the log.
 _FILE = "struct<partitionValues: map<string, string>, dataChange: boolean>"
 _COMMIT = f"add {_FILE}, remove {_FILE}"
@@ -67,6 +79,14 @@ class DeltaLog:
         values = moved.select(F.col("file.partitionValues")[column].alias("value")).distinct()
         return {row["value"] for row in values.collect()}
 
+    def folder(self) -> str | None:
+        """The table's folder where it lies on a file system of this machine, be it a mounted one; None elsewhere."""
+        uri = self._log.dataPath().toUri()
+        return str(uri.getPath()) if uri.getScheme() in (None, "file") else None
+
+    def begin(self) -> "Transaction":
+        return Transaction(self._spark, self._log.startTransaction())
+
     def bytes_written(self, number: int) -> int:
         """By the commit of a version, as the job that made it counted."""
         store, settings = self._log.store(), self._log.newDeltaHadoopConf()
@@ -80,3 +100,46 @@ class DeltaLog:
     def _snapshot(self) -> JavaObject:
         nothing = self._spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
         return self._log.update(False, nothing, nothing)
+
+
+class Transaction:
+    """A commit to come: it fails where another writer commits what it reads between its beginning and its end."""
+
+    def __init__(self, spark: SparkSession, transaction: JavaObject) -> None:
+        self._spark, self._transaction = spark, transaction
+
+    def replace_files(self, table: Table, where: str, files: Sequence[NewFile]) -> None:
+        """Commits `files`, which lie in the folder already, in place of those whose partitions match `where`.
+
+        Without any of either there is no commit. Of a file Delta is told its rows, not its columns' bounds: within a
+        day they leave no file out.
+
+        Raises:
+            One of CONFLICTS: another writer committed such partitions meanwhile.
+        """
+        jvm: Any = self._spark._jvm
+        matching = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(where)
+        gone = self._transaction.filterFiles(self._sequence([matching]), False)
+        actions = [jvm.org.apache.spark.sql.delta.actions.Action.fromJson(_added(table, file)) for file in files]
+        actions += [gone.apply(number).remove() for number in range(gone.length())]
+        if not actions:
+            return
+        some, none = jvm.scala.Option.apply, jvm.scala.Option.empty()
+        layout = some(self._sequence(list(table.partition)))
+        overwrite = jvm.org.apache.spark.sql.SaveMode.Overwrite
+        write = getattr(jvm.org.apache.spark.sql.delta, "DeltaOperations$Write")(overwrite, layout, some(where), none)
+        self._transaction.commit(self._sequence(actions), write)
+
+    def _sequence(self, elements: list[Any]) -> JavaObject:
+        return self._spark._jvm.org.apache.spark.api.python.PythonUtils.toSeq(elements)  # type: ignore[union-attr]
+
+
+def _added(table: Table, file: NewFile) -> str:
+    """The action of Delta's protocol that makes a file part of the table."""
+    stats = {"numRecords": file.row_count}
+    values = {table.partition[0]: str(file.day)}
+    added = {
+        "path": file.path, "partitionValues": values, "size": file.size,
+        "modificationTime": int(time.time() * 1000), "dataChange": True, "stats": json.dumps(stats),
+    }  # fmt: skip
+    return json.dumps({"add": added})

@@ -1,8 +1,9 @@
 """Which partitions of a table differ from the rows that are to replace them, told by their contents."""
 
+from collections.abc import Sequence
 from datetime import date
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
@@ -10,16 +11,22 @@ from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
 
 
-def changed_partitions(table: Table, before: DataFrame, after: DataFrame) -> list[str]:
-    """A condition for each partition whose rows differ, as `session_date = DATE'2024-01-01'`; without any, `true`."""
+def changed_partitions(table: Table, before: DataFrame, after: DataFrame) -> list[Row]:
+    """The values of the table's partition columns where rows differ; of a table without any, an empty row."""
     keys = list(table.partition)
     old, new = _fingerprints(table, before, "old"), _fingerprints(table, after, "new")
     if not keys:
-        return ["true"] if old.collect()[0]["old"] != new.collect()[0]["new"] else []
+        return [Row()] if old.collect()[0]["old"] != new.collect()[0]["new"] else []
     differing = old.join(new, keys, "full").where(~F.col("old").eqNullSafe(F.col("new")))
-    return [
-        "(" + " AND ".join(_literal(key, row[key]) for key in keys) + ")" for row in differing.select(keys).collect()
-    ]
+    return differing.select(keys).collect()
+
+
+def condition(table: Table, partitions: Sequence[Row]) -> str:
+    """What holds of the rows of these partitions, as `(session_date = DATE'2024-01-01')`; `true` without columns."""
+    if not table.partition:
+        return "true"
+    each = [" AND ".join(_literal(key, row[key]) for key in table.partition) for row in partitions]
+    return " OR ".join(f"({one})" for one in each)
 
 
 def _fingerprints(table: Table, rows: DataFrame, name: str) -> DataFrame:

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from delta.exceptions import DeltaConcurrentModificationException
 from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
@@ -25,8 +24,10 @@ from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
-from nextaisle.delta_log import DeltaLog, Version
-from nextaisle.partitions import changed_partitions
+from nextaisle.delta_log import CONFLICTS, DeltaLog, Transaction, Version
+from nextaisle.kernels import ArrowRows
+from nextaisle.parquet_files import NewFiles, write_files
+from nextaisle.partitions import changed_partitions, condition
 
 log = logging.getLogger(__name__)
 
@@ -141,31 +142,61 @@ class Store:
         day = _day_of(table)
         self.replace(table, rows, f"{day} >= DATE'{first:%Y-%m-%d}' AND {day} <= DATE'{last:%Y-%m-%d}'")
 
-    def replace(self, table: Table, rows: DataFrame, where: str) -> None:
+    def replace(self, table: Table, rows: DataFrame | ArrowRows, where: str) -> None:
         """Makes `rows` the contents of the partitions of `where`. Partitions that already hold them are not touched.
 
-        `where` speaks of partition columns only. Every row of `rows` must match it, else Delta refuses the write. A
-        table without partitions is replaced as a whole, where "true".
+        `where` speaks of partition columns only. Every row of `rows` must match it, else the write is refused. A
+        table without partitions is replaced as a whole, where "true". Python writes what it has made by itself, where
+        it reaches the table's folder.
 
         Raises:
             SchemaError: `rows` are not the table's.
             ConflictError: another writer committed meanwhile.
         """
-        check_schema(rows, table)
+        if isinstance(rows, DataFrame):
+            check_schema(rows, table)
         with self._writing(table) as is_new:
-            before = self._latest(table).where(where)
-            if is_new or before.isEmpty():
-                self._overwrite(table, rows, where)
+            folder = self._log(table).folder()
+            if isinstance(rows, DataFrame):
+                self._replace_rows(table, rows, where, is_new)
+            elif folder is None or not table.day:
+                self._replace_rows(table, rows.frame(), where, is_new)
+            else:
+                # Before anything is computed: from here on Delta tells whether somebody else commits.
+                transaction = self._log(table).begin()
+                self._check_base(table)
+                with write_files(rows, folder, self._codec) as files:
+                    self._replace_files(table, files, where, is_new, transaction)
+
+    def _replace_rows(self, table: Table, rows: DataFrame, where: str, is_new: bool) -> None:
+        before = self._latest(table).where(where)
+        if is_new or before.isEmpty():
+            self._overwrite(table, rows, where)
+            return
+        staged = rows.persist(StorageLevel.DISK_ONLY)
+        try:
+            if changed := changed_partitions(table, before, staged):
+                # One literal tuple per partition: Delta prunes files by it.
+                only = f"({where}) AND ({condition(table, changed)})"
+                self._overwrite(table, staged.where(only), only)
+        finally:
+            staged.unpersist()
+
+    def _replace_files(
+        self, table: Table, files: NewFiles, where: str, is_new: bool, transaction: Transaction
+    ) -> None:  # fmt: skip
+        """The very files that are compared with what is there are committed, or taken away."""
+        files.refuse_others(self.spark, table, where)
+        only, before = where, self._latest(table).where(where)
+        if not is_new and not before.isEmpty():
+            changed = changed_partitions(table, before, files.rows(self.spark, table))
+            if not changed:
                 return
-            staged = rows.persist(StorageLevel.DISK_ONLY)
-            try:
-                changed = changed_partitions(table, before, staged)
-                if changed:
-                    # One literal tuple per partition: Delta prunes files by it.
-                    only = f"({where}) AND ({' OR '.join(changed)})"
-                    self._overwrite(table, staged.where(only), only)
-            finally:
-                staged.unpersist()
+            files.keep({row[table.day] for row in changed})
+            only = f"({where}) AND ({condition(table, changed)})"
+        transaction.replace_files(table, only, files.kept)
+        self._base[table.name] = self._note_commit(table)
+        self.ledger.bytes_written += files.commit()
 
     def delete(self, table: Table, where: str) -> None:
         """Empties the partitions of `where`, which speaks of partition columns only; no commit where there are none."""
@@ -208,6 +239,10 @@ class Store:
         check_schema(rows, table)
         with self._writing(table, is_append=True):
             self._save(table, rows.write.format("delta").mode("append"))
+
+    @property
+    def _codec(self) -> str:
+        return self.spark.conf.get("spark.sql.parquet.compression.codec") or "zstd"
 
     def _latest(self, table: Table) -> DataFrame:
         """The newest committed version, whatever is pinned: what a write replaces."""
@@ -292,7 +327,7 @@ class Store:
                 if not is_new:
                     self._bring_up_to_date(table)
                 yield is_new
-        except DeltaConcurrentModificationException as error:
+        except CONFLICTS as error:
             raise ConflictError(f"another writer changed table {table.name} meanwhile; run the job again") from error
 
     def _check_base(self, table: Table) -> None:

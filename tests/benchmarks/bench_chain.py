@@ -81,7 +81,7 @@ def ours(shop: Shop, folder: Path) -> None:
     store, settings = shop.store(folder), shop.settings
     nothing = shop.spark.createDataFrame([], SESSIONS.schema)
     built = rebuild_sessions(shop.events, nothing, EVERYTHING, settings.sessions, "UTC")
-    store.replace(SESSIONS, built.rows, built.where)
+    store.replace(SESSIONS, built.made, built.where)
     rows = rebuild_sequences(
         store.read(SESSIONS), store.read(SEQUENCES), shop.items, EVERYTHING, date(2023, 12, 31), settings
     )

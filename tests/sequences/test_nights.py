@@ -84,7 +84,7 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     items = changed_items(rows, no_catalogue, nothing([], ITEMS.schema), DAYS[-1]).localCheckpoint()
     last = sessions.agg(F.from_utc_timestamp(F.max("end_time"), zone).cast("date").alias("day")).collect()[0]["day"]
     through = compacted_through(last or DAYS[0], settings.sequences.daily_days)
-    sequences = rebuild_sequences(sessions, nothing([], SEQUENCES.schema), items, EVERYTHING, through, settings)
+    sequences = rebuild_sequences(sessions, nothing([], SEQUENCES.schema), items, EVERYTHING, through, settings).frame()
     return {
         "sessions": in_order(sessions),
         "sequences": in_order(sequences.drop("item_indices")),

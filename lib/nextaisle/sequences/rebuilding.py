@@ -1,6 +1,6 @@
 """Sessions to rows of the table sequences: one shuffle by user, then the kernel of snapshots.py."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Final
 
@@ -11,7 +11,8 @@ from pyspark.sql import functions as F
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import SEQUENCES
-from nextaisle.sequences.days import day_number
+from nextaisle.days import day_number
+from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.sequences.histories import whole_users
 from nextaisle.sequences.snapshots import sequence_rows
 from nextaisle.sequences.vocabulary import read_lookup
@@ -26,7 +27,7 @@ _COLUMNS: Final = (
 
 def rebuild_sequences(
     sessions: DataFrame, sequences: DataFrame, items: DataFrame, first: date, through: date, settings: Settings
-) -> DataFrame:
+) -> ArrowRows:
     """Rows of sequences for the days from `first` on; `sequences` are those of an earlier build.
 
     Only users with events on these days are touched; each begins with the latest row before them. `first` lies after
@@ -37,15 +38,14 @@ def rebuild_sequences(
     first_day = day_number(first)
     compacted_day = day_number(through) if first == EVERYTHING else None
 
-    def snapshots(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def snapshots(batches: Batches) -> Iterator[pa.RecordBatch]:
         for rows in whole_users(batches):
             yield from sequence_rows(rows, lookup.value, zone, first_day, max_events, compacted_day)
 
     changed = _as_input(sessions) if first == EVERYTHING else _with_seeds(sessions, sequences, first, zone)
     hashed = changed.withColumn("user_hash", F.xxhash64("user_id")).repartition("user_hash")
     by_user = hashed.sortWithinPartitions("user_hash", "user_id", "start_time").drop("user_hash", "start_time")
-    rows = by_user.mapInArrow(snapshots, SEQUENCES.schema)
-    return rows.sortWithinPartitions("as_of_date", "user_id")
+    return ArrowRows(SEQUENCES, (Part(by_user, snapshots),))
 
 
 def _with_seeds(sessions: DataFrame, sequences: DataFrame, first: date, zone: str) -> DataFrame:

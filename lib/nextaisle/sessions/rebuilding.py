@@ -1,33 +1,36 @@
 """Events to rows of the table sessions: one shuffle by user, one sort, then the kernel of cutting.py."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
-from functools import reduce
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
 
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Sessions
 from nextaisle.contract.tables import SESSIONS
+from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.sessions.cutting import cut_sessions
+from nextaisle.sessions.naming import named
 
 _TRAIL = ("user_id", "source_session_id")
 _EVENT = ("event_time", "event_id", "item_id", "event_type", "price", "quantity")
 # A session is at most 24 hours long and stays open for at most as long again: days are 23 to 25 hours.
 _DAYS_OPEN = timedelta(days=3)
-_SESSION_ID_LENGTH = 32
 
 
 @dataclass(frozen=True)
 class Rebuilt:
     """Rows of sessions: the whole contents of the days from `first` on."""
 
-    rows: DataFrame
+    made: ArrowRows
     first: date
+
+    @property
+    def rows(self) -> DataFrame:
+        return self.made.frame()
 
     @property
     def where(self) -> str:
@@ -50,8 +53,7 @@ def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules:
     changed = events.where(F.col("event_date") >= F.lit(first)).unionByName(taken_back)
     earlier = sessions.where(F.col("session_date").between(F.lit(day), F.lit(first - timedelta(days=1))))
     kept = _joined(earlier, open_trails, "start_time", "left_anti")
-    rows = sessions_of(changed, rules, zone).unionByName(kept)
-    return Rebuilt(rows, day)
+    return Rebuilt(sessions_of(changed, rules, zone).plus(kept), day)
 
 
 def rebuild_in_part(
@@ -63,15 +65,15 @@ def rebuild_in_part(
     theirs = rebuild_sessions(their_events, their_sessions, since, rules, zone)
     others = rebuild_sessions(other_events, other_sessions, first, rules, zone)
     earliest = min(theirs.first, others.first)
-    parts = [theirs.rows, others.rows]
+    kept = []
     for rebuilt, stored in ((theirs, their_sessions), (others, other_sessions)):
         day = F.col("session_date")
-        parts.append(stored.where((day >= F.lit(earliest)) & (day < F.lit(rebuilt.first))))
-    rows = reduce(DataFrame.unionByName, (part.select(*SESSIONS.names) for part in parts))
-    return Rebuilt(rows.sortWithinPartitions("session_date", "user_id", "start_time"), earliest)
+        kept.append(stored.where((day >= F.lit(earliest)) & (day < F.lit(rebuilt.first))))
+    made = ArrowRows(SESSIONS, (*theirs.made.parts, *others.made.parts))
+    return Rebuilt(made.plus(*kept), earliest)
 
 
-def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> DataFrame:
+def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> ArrowRows:
     """All sessions of these events.
 
     | user | event_time | event_id |      | user | start_time | event_times        |
@@ -82,17 +84,16 @@ def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> DataFrame:
     """
     gap, longest = rules.gap_minutes * 60_000_000, rules.max_hours * 3_600_000_000
 
-    def cut(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        return cut_sessions(batches, gap, longest, rules.collapse_types)
+    def cut(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for sessions in cut_sessions(batches, gap, longest, rules.collapse_types):
+            yield named(sessions, zone)
 
     # Numbers sort in four fifths of the time of names; the names behind them part users of one hash.
     user_hash = F.xxhash64("user_id").alias("user_hash")
     day = ("event_date",) if rules.collapse_types else ()
     narrow = events.select(user_hash, *_TRAIL, *_EVENT, *day)
     by_user = narrow.repartition("user_hash").sortWithinPartitions("user_hash", *_TRAIL, "event_time", "event_id")
-    cut_rows = by_user.drop("user_hash", "event_id").mapInArrow(cut, _kernel_schema())
-    named = cut_rows.withColumns({"session_id": _session_id(), "session_date": _day(F.col("start_time"), zone)})
-    return named.select(*SESSIONS.names).sortWithinPartitions("session_date", "user_id", "start_time")
+    return ArrowRows(SESSIONS, (Part(by_user.drop("user_hash", "event_id"), cut),))
 
 
 def count_sessions(sessions: DataFrame, rules: Sessions) -> dict[str, int]:
@@ -118,19 +119,3 @@ def _joined(rows: DataFrame, open_trails: DataFrame, time: str, how: str) -> Dat
     left, right = rows.alias("rows"), open_trails.alias("trails")
     same = [F.col(f"rows.{name}").eqNullSafe(F.col(f"trails.{name}")) for name in _TRAIL]
     return left.join(right, [*same, F.col(f"rows.{time}") >= F.col("trails.open_start")], how)
-
-
-def _session_id() -> Column:
-    """128 bits of a SHA-256: from the row's own data, so that no other user's events can change it."""
-    # Each part with its length or a word of its own, so that no two trails are written alike.
-    source = F.coalesce(F.concat(F.lit("="), F.col("source_session_id")), F.lit("none"))
-    parts = (F.length("user_id"), F.col("user_id"), F.unix_micros("start_time"), source)
-    return F.left(F.sha2(F.concat_ws(" ", *(part.cast("string") for part in parts)), 256), F.lit(_SESSION_ID_LENGTH))
-
-
-def _day(instant: Column, zone: str) -> Column:
-    return F.from_utc_timestamp(instant, zone).cast("date")
-
-
-def _kernel_schema() -> StructType:
-    return StructType([field for field in SESSIONS.schema if field.name not in ("session_id", "session_date")])

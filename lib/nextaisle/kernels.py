@@ -1,0 +1,54 @@
+"""Rows of a table that are made of Arrow batches in Python, and need not go back to Spark to be written."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import reduce
+
+import pyarrow as pa
+from pyspark.sql import DataFrame
+
+from nextaisle.contract.tables import Table
+
+Batches = Iterable[pa.RecordBatch]
+# Batches of one task in, batches of the table's columns out.
+Kernel = Callable[[Batches], Iterator[pa.RecordBatch]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a kernel makes of `source`; without one, `source` holds the table's rows themselves."""
+
+    source: DataFrame
+    kernel: Kernel | None = None
+
+
+@dataclass(frozen=True)
+class ArrowRows:
+    """Rows of `table`, of all parts together. Nothing is computed before they are written or asked for."""
+
+    table: Table
+    parts: tuple[Part, ...]
+
+    def plus(self, *rows: DataFrame) -> "ArrowRows":
+        """These and rows that there are already."""
+        return ArrowRows(self.table, (*self.parts, *(Part(each.select(*self.table.names)) for each in rows)))
+
+    def frame(self) -> DataFrame:
+        """The same rows for Spark."""
+        frames = [
+            part.source.mapInArrow(part.kernel, self.table.schema) if part.kernel else part.source
+            for part in self.parts
+        ]
+        return reduce(DataFrame.unionByName, frames)
+
+    def map(self, after: Kernel, schema: str) -> DataFrame:
+        """What `after` makes of the batches, in the process that made them: no row passes through Spark between."""
+        return reduce(
+            DataFrame.unionByName, (part.source.mapInArrow(_one(part.kernel, after), schema) for part in self.parts)
+        )
+
+
+def _one(kernel: Kernel | None, after: Kernel) -> Kernel:
+    if kernel is None:
+        return after
+    return lambda batches: after(kernel(batches))

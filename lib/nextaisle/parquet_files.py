@@ -1,0 +1,211 @@
+"""Arrow batches to Parquet files in a table's folder, from the process that made them.
+
+Spark writes Parquet row by row and value by value, which takes longer than all that our kernels do; Arrow writes whole
+columns. A file is part of the table once Delta's log names it (delta_log.py), and nothing until then.
+"""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from nextaisle.arrays import run_starts
+from nextaisle.contract.errors import SchemaError
+from nextaisle.contract.tables import Table
+from nextaisle.kernels import ArrowRows, Batches
+from nextaisle.spark import literally
+
+# Bytes that a task holds back, of all its days together, before the fullest is written as a row group.
+_HELD_BYTES: Final = 128 << 20
+_FILES: Final = "path string, day date, size bigint, row_count bigint"
+_FILE_SCHEMA: Final = pa.schema(
+    [("path", pa.string()), ("day", pa.date32()), ("size", pa.int64()), ("row_count", pa.int64())]
+)
+_EPOCH: Final = date(1970, 1, 1)
+# Spark's names of codecs that Arrow calls otherwise.
+_CODECS: Final = {"none": None, "uncompressed": None, "lz4_raw": "lz4", "lz4hadoop": "lz4"}
+
+
+class NewFile(NamedTuple):
+    """A file that was written; `path` is that in the table's folder."""
+
+    path: str
+    day: date
+    size: int
+    row_count: int
+
+
+class NewFiles:
+    """Files in a table's folder that are not part of the table yet. As a context: those not committed are removed."""
+
+    def __init__(self, folder: str, files: Sequence[NewFile]) -> None:
+        self._folder, self._all = folder, tuple(files)
+        self.kept = self._all
+        self._is_committed = False
+
+    def __enter__(self) -> "NewFiles":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file in set(self._all) - set(self.kept if self._is_committed else ()):
+            Path(self._folder, file.path).unlink(missing_ok=True)
+
+    def keep(self, days: set[date]) -> None:
+        """Leaves out the files of all other days."""
+        self.kept = tuple(file for file in self._all if file.day in days)
+
+    def commit(self) -> int:
+        """Says that the table has the kept files now; gives their bytes."""
+        self._is_committed = True
+        return sum(file.size for file in self.kept)
+
+    def rows(self, spark: SparkSession, table: Table) -> DataFrame:
+        if not self._all:
+            return spark.createDataFrame([], table.schema)
+        paths = [literally(f"{self._folder}/{file.path}") for file in self._all]
+        read = spark.read.schema(table.schema).option("basePath", self._folder).parquet(*paths)
+        return read.select(*table.names)
+
+    def refuse_others(self, spark: SparkSession, table: Table, where: str) -> None:
+        """
+        Raises:
+            SchemaError: a file's day does not match `where`.
+        """
+        days = ", ".join(sorted({f"(DATE'{file.day}')" for file in self._all}))
+        of_others = f"SELECT * FROM VALUES {days} AS files({table.day}) WHERE NOT ({where})"
+        if days and (others := spark.sql(of_others).collect()):
+            raise SchemaError(f"rows of {others[0][0]} were made for table {table.name} where {where}")
+
+
+def write_files(rows: ArrowRows, folder: str, codec: str) -> NewFiles:
+    """Writes the rows under `folder`, which every executor must see under this name: a file per task and day.
+
+    Raises:
+        SchemaError: a kernel's columns are not the table's.
+    """
+    table, name = rows.table, _CODECS.get(codec, codec)
+
+    def write(batches: Batches) -> Iterator[pa.RecordBatch]:
+        with _Writers(table, schema, folder, name) as writers:
+            for batch in batches:
+                writers.add(batch)
+            files = writers.close()
+        if files:
+            yield pa.RecordBatch.from_pylist([file._asdict() for file in files], _FILE_SCHEMA)
+
+    # Here, where there is a session to read DDL.
+    schema = to_arrow_schema(table.schema)
+    return NewFiles(folder, [NewFile(*row) for row in rows.map(write, _FILES).collect()])
+
+
+class _Writers:
+    """The open files of a task, one per day, and what waits to be written to each."""
+
+    def __init__(self, table: Table, schema: pa.Schema, folder: str, codec: str | None) -> None:
+        self._day = table.partition[0]
+        self._folder, self._codec = folder, codec
+        self._schema = schema
+        self._inner = self._schema.remove(self._schema.get_field_index(self._day))
+        self._waiting: dict[int, list[pa.RecordBatch]] = {}
+        self._bytes: dict[int, int] = {}
+        self._open: dict[int, pq.ParquetWriter] = {}
+        self._path: dict[int, Path] = {}
+        self._rows: dict[int, int] = {}
+
+    def __enter__(self) -> "_Writers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for day, writer in self._open.items():
+            writer.close()
+            if kind:
+                self._path[day].unlink(missing_ok=True)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        fitted = _fitted(batch, self._schema)
+        days = fitted.column(self._day).cast(pa.int32()).to_numpy()
+        inner = fitted.select(self._inner.names)
+        for day, part in _by_day(inner, days):
+            self._waiting.setdefault(day, []).append(part)
+            self._bytes[day] = self._bytes.get(day, 0) + part.nbytes
+        while sum(self._bytes.values()) > _HELD_BYTES:
+            self._flush(max(self._bytes, key=self._bytes.__getitem__))
+
+    def close(self) -> list[NewFile]:
+        for day in list(self._waiting):
+            self._flush(day)
+        for writer in self._open.values():
+            writer.close()  # once more is once
+        folder = Path(self._folder)
+        return [
+            NewFile(str(path.relative_to(folder)), _EPOCH + timedelta(days=day), path.stat().st_size, self._rows[day])
+            for day, path in sorted(self._path.items())
+        ]
+
+    def _flush(self, day: int) -> None:
+        waiting = pa.Table.from_batches(self._waiting.pop(day), self._inner)
+        del self._bytes[day]
+        if day not in self._open:
+            folder = Path(self._folder, f"{self._day}={_EPOCH + timedelta(days=day)}")
+            folder.mkdir(parents=True, exist_ok=True)
+            self._path[day] = folder / f"part-{uuid.uuid4()}.parquet"
+            self._open[day] = pq.ParquetWriter(
+                str(self._path[day]), self._inner, compression=self._codec or "none", **_encoding(self._inner)
+            )
+        self._open[day].write_table(waiting, row_group_size=max(len(waiting), 1))
+        self._rows[day] = self._rows.get(day, 0) + len(waiting)
+
+
+def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch's columns as the table has them.
+
+    Raises:
+        SchemaError: one is missing, of another type, or null where it may not be.
+    """
+    if missing := [name for name in schema.names if name not in batch.schema.names]:
+        raise SchemaError(f"rows made for a table lack {', '.join(missing)}")
+    columns = [batch.column(field.name) for field in schema]
+    for field, column in zip(schema, columns, strict=True):
+        # Lists are alike whatever their elements are called.
+        if not column.type.equals(field.type):
+            raise SchemaError(f"column {field.name} is {column.type}, expected {field.type}")
+        if not field.nullable and column.null_count:
+            raise SchemaError(f"column {field.name} is null in {column.null_count} of {len(batch)} rows")
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _encoding(schema: pa.Schema) -> dict[str, Any]:
+    """How Parquet keeps each column, as arguments of ParquetWriter.
+
+    Words come again and again: a dictionary. Instants and whole numbers lie near the one before: differences, which
+    take a third off a file of sequences. For all else a dictionary costs more than it saves, and so do bounds of what
+    lies in lists, by which no reader chooses.
+    """
+    words, numbers = [], {}
+    for field in schema:
+        is_list = pa.types.is_list(field.type)
+        kind = field.type.value_type if is_list else field.type
+        path = f"{field.name}.list.element" if is_list else field.name
+        if pa.types.is_string(kind):
+            words.append(path)
+        elif pa.types.is_integer(kind) or pa.types.is_temporal(kind):
+            numbers[path] = "DELTA_BINARY_PACKED"
+    flat = [field.name for field in schema if not pa.types.is_nested(field.type)]
+    return {"use_dictionary": words, "column_encoding": numbers, "write_statistics": flat}
+
+
+def _by_day(batch: pa.RecordBatch, days: NDArray[np.int32]) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The rows of each day, in the order in which they came."""
+    order = np.argsort(days, kind="stable")
+    rows = batch if (np.diff(order) == 1).all() else batch.take(pa.array(order))
+    starts = run_starts(days[order]).tolist()
+    for start, end in zip(starts, [*starts[1:], len(days)], strict=True):
+        yield int(days[order[start]]), rows.slice(start, end - start)

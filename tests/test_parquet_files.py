@@ -1,0 +1,168 @@
+"""What Python writes by itself is what Spark would have written, or nothing."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from nextaisle import parquet_files
+from nextaisle.contract.errors import ConflictError
+from nextaisle.contract.tables import SEQUENCES, Table
+from nextaisle.delta_log import DeltaLog
+from nextaisle.kernels import ArrowRows, Batches, Part
+from nextaisle.store import Store
+
+ALL = "as_of_date IS NOT NULL"
+FIRST, SECOND = date(2024, 1, 1), date(2024, 1, 2)
+
+
+_LISTS = {
+    "item_ids": pa.string(), "item_indices": pa.int32(), "event_types": pa.string(),
+    "event_times": pa.timestamp("us", "UTC"), "prices": pa.decimal128(18, 4), "is_session_start": pa.bool_(),
+}  # fmt: skip
+# All may be null here: a kernel's batches say nothing of it.
+SCHEMA = pa.schema(
+    [("user_id", pa.string()), ("as_of_date", pa.date32()), ("event_count", pa.int64())]
+    + [(name, pa.list_(kind)) for name, kind in _LISTS.items()]
+)
+
+
+def row(user: str, day: date, items: str = "abc", count: int | None = None) -> dict[str, Any]:
+    moment = datetime(day.year, day.month, day.day, 12, 0, 0, 1, tzinfo=UTC)
+    return {
+        "user_id": user, "as_of_date": day, "event_count": len(items) if count is None else count,
+        "item_ids": [f"{item} 'é\n" for item in items], "item_indices": [ord(item) for item in items],
+        "event_types": ["view", None, "cart"][: len(items)], "event_times": [moment] * len(items),
+        "prices": [Decimal("-0.0001"), None, Decimal("99999999999999.9999")][: len(items)],
+        "is_session_start": [True, False, False][: len(items)],
+    }  # fmt: skip
+
+
+def made(spark: SparkSession, rows: list[dict[str, Any]], schema: pa.Schema = SCHEMA) -> ArrowRows:
+    """A batch per row, in one task."""
+    batches = [pa.RecordBatch.from_pylist([each], schema) for each in rows]
+
+    def kernel(_: Batches) -> Iterator[pa.RecordBatch]:
+        yield from batches
+
+    return ArrowRows(SEQUENCES, (Part(spark.range(1).coalesce(1), kernel),))
+
+
+def contents(store: Store) -> list[tuple[Any, ...]]:
+    return sorted((tuple(each) for each in store.fresh().read(SEQUENCES).collect()), key=repr)
+
+
+def files(store: Store) -> set[str]:
+    return {path.name for path in Path(store.location(SEQUENCES)).rglob("*.parquet")}
+
+
+def active(store: Store) -> set[str]:
+    return {Path(file.url).name for file in store.fresh().active_files(SEQUENCES, ALL)}
+
+
+def test_rows_are_those_that_spark_would_have_written(spark: SparkSession, store: Store) -> None:
+    rows = made(spark, [row("u", FIRST), row("v", SECOND, ""), row("u", SECOND, "a"), row("w", FIRST)])
+    store.replace(SEQUENCES, rows.plus(rows.frame().withColumn("user_id", F.lit("x"))), ALL)
+    expected = [tuple(each) for each in rows.frame().collect()]
+    assert contents(store) == sorted([*expected, *(("x", *each[1:]) for each in expected)], key=repr)
+    assert store.span(SEQUENCES) == (FIRST, SECOND)
+    assert store.ledger.bytes_written == sum(
+        path.stat().st_size for path in Path(store.location(SEQUENCES)).rglob("part*")
+    )
+
+
+def test_where_python_does_not_reach_the_folder_spark_writes(
+    spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DeltaLog, "folder", lambda _: None)
+    rows = made(spark, [row("u", FIRST), row("v", SECOND, "")])
+    for _ in range(2):
+        store.replace(SEQUENCES, rows, ALL)
+        assert contents(store) == sorted((tuple(each) for each in rows.frame().collect()), key=repr)
+    assert {name.endswith(".zstd.parquet") for name in active(store)} == {True}, "the names that Spark gives"
+
+
+def test_the_same_rows_again_commit_nothing_and_leave_no_file(spark: SparkSession, store: Store) -> None:
+    rows = [row("u", FIRST), row("v", SECOND)]
+    store.replace(SEQUENCES, made(spark, rows), ALL)
+    version, before = store.current_version(SEQUENCES), files(store)
+    store.replace(SEQUENCES, made(spark, rows[::-1]), ALL)
+    assert (store.current_version(SEQUENCES), files(store)) == (version, before)
+
+
+def test_days_that_differ_are_replaced_and_others_keep_their_files(spark: SparkSession, store: Store) -> None:
+    store.replace(SEQUENCES, made(spark, [row("u", FIRST), row("v", SECOND)]), ALL)
+    before = active(store)
+    changed = [row("u", FIRST), row("w", SECOND, "b")]
+    store.replace(SEQUENCES, made(spark, changed), ALL)
+    assert len(active(store) & before) == 1
+    assert files(store) == active(store) | before
+    assert contents(store) == sorted((tuple(each) for each in made(spark, changed).frame().collect()), key=repr)
+    store.replace(SEQUENCES, made(spark, [row("u", FIRST)]), ALL)
+    assert [each[:2] for each in contents(store)] == [("u", FIRST)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "schema", "said"),
+    [
+        ([row("u", FIRST), row("u", SECOND)], SCHEMA, "2024-01-02"),
+        ([row("u", FIRST), row("u", FIRST) | {"user_id": None}], SCHEMA, "user_id is null in 1 of 1 rows"),
+        ([row("u", FIRST)], SCHEMA.set(2, pa.field("event_count", pa.int32())), "event_count is int32, expected int64"),
+        ([row("u", FIRST)], pa.schema([("user_id", pa.string())]), "lack as_of_date, event_count"),
+    ],
+)
+def test_rows_that_are_not_the_tables_are_refused_and_leave_no_file(
+    spark: SparkSession, store: Store, rows: list[dict[str, Any]], schema: pa.Schema, said: str
+) -> None:
+    with pytest.raises(Exception, match=said):
+        store.replace(SEQUENCES, made(spark, rows, schema), f"as_of_date = DATE'{FIRST}'")
+    assert files(store) == set()
+    assert contents(store) == []
+
+
+def test_what_was_made_of_old_rows_is_refused_and_leaves_no_file(
+    spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another writer commits while the files are being written; here without the lock, as on an object store."""
+    store.replace(SEQUENCES, made(spark, [row("u", FIRST)]), ALL)
+    other, mine = store.fresh(), store.fresh()
+    mine.read(SEQUENCES)
+    original = parquet_files.NewFiles.refuse_others
+
+    def overtaken(found: parquet_files.NewFiles, session: SparkSession, table: Table, where: str) -> None:
+        monkeypatch.setattr(parquet_files.NewFiles, "refuse_others", original)
+        other.replace(SEQUENCES, made(spark, [row("v", FIRST)]), ALL)
+        original(found, session, table, where)
+
+    monkeypatch.setattr(Store, "_alone", lambda *_: nullcontext())
+    monkeypatch.setattr(parquet_files.NewFiles, "refuse_others", overtaken)
+    with pytest.raises(ConflictError):
+        mine.replace(SEQUENCES, made(spark, [row("w", FIRST)]), ALL)
+    assert [each[0] for each in contents(store)] == ["v"]
+    assert len(files(store)) == 2
+
+
+def test_a_day_with_more_than_a_task_holds_back_becomes_row_groups(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_files, "_HELD_BYTES", 1000)
+    schema = to_arrow_schema(SEQUENCES.schema)
+    rows = [row(f"u{number}", (FIRST, SECOND)[number % 2]) for number in range(40)]
+    with parquet_files._Writers(SEQUENCES, schema, str(tmp_path), "zstd") as writers:
+        for each in rows:
+            writers.add(pa.RecordBatch.from_pylist([each], schema))
+        found = writers.close()
+    for file in found:
+        assert pq.ParquetFile(tmp_path / file.path).metadata.num_row_groups > 1
+        users = pq.read_table(tmp_path / file.path, partitioning=None)["user_id"].to_pylist()
+        assert users == [each["user_id"] for each in rows if each["as_of_date"] == file.day]
+        assert (file.row_count, file.size) == (20, (tmp_path / file.path).stat().st_size)
