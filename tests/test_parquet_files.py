@@ -1,5 +1,6 @@
 """What Python writes by itself is what Spark would have written, or nothing."""
 
+import re
 from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import UTC, date, datetime
@@ -15,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from nextaisle import parquet_files
-from nextaisle.contract.errors import ConflictError
+from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
 from nextaisle.delta_log import DeltaLog
 from nextaisle.kernels import ArrowRows, Batches, Part
@@ -88,7 +89,7 @@ def test_where_python_does_not_reach_the_folder_spark_writes(
     for _ in range(2):
         store.replace(SEQUENCES, rows, ALL)
         assert contents(store) == sorted((tuple(each) for each in rows.frame().collect()), key=repr)
-    assert {name.endswith(".zstd.parquet") for name in active(store)} == {True}, "the names that Spark gives"
+    assert all(re.match(r"part-\d{5}-", name) for name in active(store)), "the names that Spark gives"
 
 
 def test_the_same_rows_again_commit_nothing_and_leave_no_file(spark: SparkSession, store: Store) -> None:
@@ -151,18 +152,49 @@ def test_what_was_made_of_old_rows_is_refused_and_leaves_no_file(
     assert len(files(store)) == 2
 
 
+def written(folder: Path, rows: list[dict[str, Any]]) -> list[parquet_files.NewFile]:
+    with parquet_files._Writers(SEQUENCES, to_arrow_schema(SEQUENCES.schema), str(folder), "zstd") as writers:
+        for each in rows:
+            writers.add(pa.RecordBatch.from_pylist([each], SCHEMA))
+        return writers.close()
+
+
+def users_in(folder: Path, file: parquet_files.NewFile) -> list[str]:
+    users: list[str] = pq.read_table(folder / file.path, partitioning=None)["user_id"].to_pylist()
+    assert (file.row_count, file.size) == (len(users), (folder / file.path).stat().st_size)
+    return users
+
+
 def test_a_day_with_more_than_a_task_holds_back_becomes_row_groups(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet_files, "_HELD_BYTES", 1000)
-    schema = to_arrow_schema(SEQUENCES.schema)
     rows = [row(f"u{number}", (FIRST, SECOND)[number % 2]) for number in range(40)]
-    with parquet_files._Writers(SEQUENCES, schema, str(tmp_path), "zstd") as writers:
-        for each in rows:
-            writers.add(pa.RecordBatch.from_pylist([each], schema))
-        found = writers.close()
+    found = written(tmp_path, rows)
+    assert [file.day for file in found] == [FIRST, SECOND]
     for file in found:
         assert pq.ParquetFile(tmp_path / file.path).metadata.num_row_groups > 1
-        users = pq.read_table(tmp_path / file.path, partitioning=None)["user_id"].to_pylist()
-        assert users == [each["user_id"] for each in rows if each["as_of_date"] == file.day]
-        assert (file.row_count, file.size) == (20, (tmp_path / file.path).stat().st_size)
+        assert users_in(tmp_path, file) == [each["user_id"] for each in rows if each["as_of_date"] == file.day]
+
+
+def test_more_days_than_may_be_open_at_once_are_written_in_several_files(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_files, "_HELD_BYTES", 0)
+    monkeypatch.setattr(parquet_files, "_OPEN_FILES", 2)
+    rows = [row(f"u{number}", date(2024, 1, 1 + number % 5)) for number in range(20)]
+    found = written(tmp_path, rows)
+    assert len(found) == 20
+    assert sorted(user for file in found for user in users_in(tmp_path, file)) == sorted(r["user_id"] for r in rows)
+    assert len(list(tmp_path.rglob("*.parquet"))) == len(found)
+
+
+def test_an_error_in_the_middle_leaves_no_file(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_files, "_HELD_BYTES", 0)
+    monkeypatch.setattr(parquet_files, "_OPEN_FILES", 2)
+    rows = [row("u", date(2024, 1, 1 + number)) for number in range(5)]
+    with pytest.raises(SchemaError, match="user_id is null"):
+        written(tmp_path, [*rows, row("u", FIRST) | {"user_id": None}])
+    assert list(tmp_path.rglob("*.parquet")) == []

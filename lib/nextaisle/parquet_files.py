@@ -6,6 +6,8 @@ columns. A file is part of the table once Delta's log names it (delta_log.py), a
 
 import uuid
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -25,6 +27,8 @@ from nextaisle.spark import literally
 
 # Bytes that a task holds back, of all its days together, before the fullest is written as a row group.
 _HELD_BYTES: Final = 128 << 20
+# Files that a task keeps open for more: a build of years has thousands of days.
+_OPEN_FILES: Final = 32
 _FILES: Final = "path string, day date, size bigint, row_count bigint"
 _FILE_SCHEMA: Final = pa.schema(
     [("path", pa.string()), ("day", pa.date32()), ("size", pa.int64()), ("row_count", pa.int64())]
@@ -106,62 +110,81 @@ def write_files(rows: ArrowRows, folder: str, codec: str) -> NewFiles:
     return NewFiles(folder, [NewFile(*row) for row in rows.map(write, _FILES).collect()])
 
 
+@dataclass
+class _File:
+    """A file that is being written."""
+
+    path: Path
+    writer: pq.ParquetWriter
+    row_count: int = 0
+
+
 class _Writers:
-    """The open files of a task, one per day, and what waits to be written to each."""
+    """The files of a task, one per day or, where more days than may be open at once have much, several.
+
+    Memory is bounded by what may be held back, whatever comes. Where an error ends it, it takes its files away.
+    """
 
     def __init__(self, table: Table, schema: pa.Schema, folder: str, codec: str | None) -> None:
         self._day = table.partition[0]
-        self._folder, self._codec = folder, codec
+        self._folder, self._codec = Path(folder), codec
         self._schema = schema
         self._inner = self._schema.remove(self._schema.get_field_index(self._day))
         self._waiting: dict[int, list[pa.RecordBatch]] = {}
         self._bytes: dict[int, int] = {}
-        self._open: dict[int, pq.ParquetWriter] = {}
-        self._path: dict[int, Path] = {}
-        self._rows: dict[int, int] = {}
+        self._open: dict[int, _File] = {}  # the one used last comes last
+        self._begun: list[Path] = []
+        self._files: list[NewFile] = []
 
     def __enter__(self) -> "_Writers":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for day, writer in self._open.items():
-            writer.close()
-            if kind:
-                self._path[day].unlink(missing_ok=True)
+        if kind:
+            for file in self._open.values():
+                with suppress(OSError):  # a full disk, which ended it, is still full
+                    file.writer.close()
+            for path in self._begun:
+                path.unlink(missing_ok=True)
 
     def add(self, batch: pa.RecordBatch) -> None:
         fitted = _fitted(batch, self._schema)
         days = fitted.column(self._day).cast(pa.int32()).to_numpy()
-        inner = fitted.select(self._inner.names)
-        for day, part in _by_day(inner, days):
+        for day, part in _by_day(fitted.select(self._inner.names), days):
             self._waiting.setdefault(day, []).append(part)
             self._bytes[day] = self._bytes.get(day, 0) + part.nbytes
         while sum(self._bytes.values()) > _HELD_BYTES:
             self._flush(max(self._bytes, key=self._bytes.__getitem__))
 
     def close(self) -> list[NewFile]:
-        for day in list(self._waiting):
-            self._flush(day)
-        for writer in self._open.values():
-            writer.close()  # once more is once
-        folder = Path(self._folder)
-        return [
-            NewFile(str(path.relative_to(folder)), _EPOCH + timedelta(days=day), path.stat().st_size, self._rows[day])
-            for day, path in sorted(self._path.items())
-        ]
+        for day in sorted(self._waiting.keys() | self._open.keys()):
+            if day in self._waiting:
+                self._flush(day)
+            self._finish(day)
+        return self._files
 
     def _flush(self, day: int) -> None:
-        waiting = pa.Table.from_batches(self._waiting.pop(day), self._inner)
+        rows = pa.Table.from_batches(self._waiting.pop(day), self._inner)
         del self._bytes[day]
-        if day not in self._open:
-            folder = Path(self._folder, f"{self._day}={_EPOCH + timedelta(days=day)}")
-            folder.mkdir(parents=True, exist_ok=True)
-            self._path[day] = folder / f"part-{uuid.uuid4()}.parquet"
-            self._open[day] = pq.ParquetWriter(
-                str(self._path[day]), self._inner, compression=self._codec or "none", **_encoding(self._inner)
-            )
-        self._open[day].write_table(waiting, row_group_size=max(len(waiting), 1))
-        self._rows[day] = self._rows.get(day, 0) + len(waiting)
+        self._open[day] = file = self._open.pop(day, None) or self._begin(day)
+        file.writer.write_table(rows, row_group_size=len(rows))
+        file.row_count += len(rows)
+        if len(self._open) > _OPEN_FILES:
+            self._finish(next(iter(self._open)))
+
+    def _begin(self, day: int) -> _File:
+        folder = self._folder / f"{self._day}={_EPOCH + timedelta(days=day)}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"part-{uuid.uuid4()}.parquet"
+        self._begun.append(path)
+        options = _encoding(self._inner)
+        return _File(path, pq.ParquetWriter(str(path), self._inner, compression=self._codec or "none", **options))
+
+    def _finish(self, day: int) -> None:
+        if file := self._open.pop(day, None):
+            file.writer.close()
+            path, size = str(file.path.relative_to(self._folder)), file.path.stat().st_size
+            self._files.append(NewFile(path, _EPOCH + timedelta(days=day), size, file.row_count))
 
 
 def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -203,9 +226,14 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
 
 
 def _by_day(batch: pa.RecordBatch, days: NDArray[np.int32]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The rows of each day, in the order in which they came."""
+    """The rows of each day, in the order in which they came.
+
+    Copies, not slices: a slice that waits long would hold all of the batch that it is of.
+    """
     order = np.argsort(days, kind="stable")
-    rows = batch if (np.diff(order) == 1).all() else batch.take(pa.array(order))
     starts = run_starts(days[order]).tolist()
+    if len(starts) == 1:
+        yield int(days[0]), batch
+        return
     for start, end in zip(starts, [*starts[1:], len(days)], strict=True):
-        yield int(days[order[start]]), rows.slice(start, end - start)
+        yield int(days[order[start]]), batch.take(pa.array(order[start:end]))
