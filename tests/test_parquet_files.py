@@ -165,6 +165,37 @@ def users_in(folder: Path, file: parquet_files.NewFile) -> list[str]:
     return users
 
 
+def test_files_that_the_table_may_have_stay_whatever_goes_wrong_after_the_commit(
+    spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing(*_: object) -> int:
+        raise OSError("no answer")
+
+    monkeypatch.setattr(Store, "_note_commit", failing)
+    with pytest.raises(OSError, match="no answer"):
+        store.replace(SEQUENCES, made(spark, [row("u", FIRST)]), ALL)
+    assert [each[0] for each in contents(store)] == ["u"]
+
+
+def test_no_rows_where_there_were_none_are_no_commit(spark: SparkSession, store: Store) -> None:
+    for _ in range(2):
+        store.replace(SEQUENCES, made(spark, []), ALL)
+    assert (store.current_version(SEQUENCES), store.ledger.bytes_written) == (0, 0)
+
+
+def test_a_file_that_cannot_be_removed_harms_nothing(
+    spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError("not yours")
+
+    store.replace(SEQUENCES, made(spark, [row("u", FIRST)]), ALL)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", refused)
+        store.replace(SEQUENCES, made(spark, [row("u", FIRST)]), ALL)
+    assert (store.current_version(SEQUENCES), len(active(store)), len(files(store))) == (1, 1, 2)
+
+
 def test_a_day_with_more_than_a_task_holds_back_becomes_row_groups(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,6 +226,7 @@ def test_an_error_in_the_middle_leaves_no_file(
     monkeypatch.setattr(parquet_files, "_HELD_BYTES", 0)
     monkeypatch.setattr(parquet_files, "_OPEN_FILES", 2)
     rows = [row("u", date(2024, 1, 1 + number)) for number in range(5)]
+    assert written(tmp_path, []) == []
     with pytest.raises(SchemaError, match="user_id is null"):
         written(tmp_path, [*rows, row("u", FIRST) | {"user_id": None}])
     assert list(tmp_path.rglob("*.parquet")) == []

@@ -6,7 +6,8 @@ a Spark job of half a second; so its log is asked in the JVM, and its commits ar
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, NamedTuple
 
 from delta.exceptions import captured
@@ -16,12 +17,13 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
+from nextaisle.contract.errors import ConflictError
 from nextaisle.contract.tables import Table
 from nextaisle.parquet_files import NewFile
 from nextaisle.spark import literally
 
 # Delta's conflicts of the JVM are Python's exceptions once `captured` was imported; they have no class in common.
-CONFLICTS: Final = (
+_CONFLICTS: Final = (
     captured.DeltaConcurrentModificationException, captured.ConcurrentWriteException,
     captured.MetadataChangedException, captured.ProtocolChangedException, captured.ConcurrentAppendException,
     captured.ConcurrentDeleteReadException, captured.ConcurrentDeleteDeleteException,
@@ -30,6 +32,18 @@ CONFLICTS: Final = (
 # What is read of a line of the log.
 _FILE = "struct<partitionValues: map<string, string>, dataChange: boolean>"
 _COMMIT = f"add {_FILE}, remove {_FILE}"
+
+
+@contextmanager
+def conflicts_named(table: Table) -> Iterator[None]:
+    """
+    Raises:
+        ConflictError: another writer committed meanwhile what was read or written here.
+    """
+    try:
+        yield
+    except _CONFLICTS as error:
+        raise ConflictError(f"another writer changed table {table.name} meanwhile; run the job again") from error
 
 
 class Version(NamedTuple):
@@ -108,27 +122,30 @@ class Transaction:
     def __init__(self, spark: SparkSession, transaction: JavaObject) -> None:
         self._spark, self._transaction = spark, transaction
 
-    def replace_files(self, table: Table, where: str, files: Sequence[NewFile]) -> None:
+    def replace_files(self, table: Table, where: str, files: Sequence[NewFile]) -> bool:
         """Commits `files`, which lie in the folder already, in place of those whose partitions match `where`.
 
-        Without any of either there is no commit. Of a file Delta is told its rows, not its columns' bounds: within a
+        Gives whether there was anything to commit. Of a file Delta is told its rows, not its columns' bounds: within a
         day they leave no file out.
 
         Raises:
-            One of CONFLICTS: another writer committed such partitions meanwhile.
+            ConflictError: another writer committed such partitions meanwhile.
         """
         jvm: Any = self._spark._jvm
         matching = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(where)
         gone = self._transaction.filterFiles(self._sequence([matching]), False)
-        actions = [jvm.org.apache.spark.sql.delta.actions.Action.fromJson(_added(table, file)) for file in files]
+        action = jvm.org.apache.spark.sql.delta.actions.Action.fromJson
+        actions = [action(_added(table, file)) for file in files]
         actions += [gone.apply(number).remove() for number in range(gone.length())]
         if not actions:
-            return
+            return False
         some, none = jvm.scala.Option.apply, jvm.scala.Option.empty()
         layout = some(self._sequence(list(table.partition)))
         overwrite = jvm.org.apache.spark.sql.SaveMode.Overwrite
         write = getattr(jvm.org.apache.spark.sql.delta, "DeltaOperations$Write")(overwrite, layout, some(where), none)
-        self._transaction.commit(self._sequence(actions), write)
+        with conflicts_named(table):
+            self._transaction.commit(self._sequence(actions), write)
+        return True
 
     def _sequence(self, elements: list[Any]) -> JavaObject:
         return self._spark._jvm.org.apache.spark.api.python.PythonUtils.toSeq(elements)  # type: ignore[union-attr]

@@ -4,9 +4,10 @@ Spark writes Parquet row by row and value by value, which takes longer than all 
 columns. A file is part of the table once Delta's log names it (delta_log.py), and nothing until then.
 """
 
+import logging
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
@@ -20,15 +21,17 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from nextaisle.arrays import run_starts
-from nextaisle.contract.errors import SchemaError
+from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Table
 from nextaisle.kernels import ArrowRows, Batches
 from nextaisle.spark import literally
 
+log = logging.getLogger(__name__)
+
 # Bytes that a task holds back, of all its days together, before the fullest is written as a row group.
 _HELD_BYTES: Final = 128 << 20
-# Files that a task keeps open for more: a build of years has thousands of days.
-_OPEN_FILES: Final = 32
+# Files that a task keeps open for more. Two months of days in turns must fit; a build of years has a thousand.
+_OPEN_FILES: Final = 128
 _FILES: Final = "path string, day date, size bigint, row_count bigint"
 _FILE_SCHEMA: Final = pa.schema(
     [("path", pa.string()), ("day", pa.date32()), ("size", pa.int64()), ("row_count", pa.int64())]
@@ -48,34 +51,43 @@ class NewFile(NamedTuple):
 
 
 class NewFiles:
-    """Files in a table's folder that are not part of the table yet. As a context: those not committed are removed."""
+    """Files in a table's folder that are not part of the table yet. As a context: those that cannot be are removed."""
 
     def __init__(self, folder: str, files: Sequence[NewFile]) -> None:
         self._folder, self._all = folder, tuple(files)
         self.kept = self._all
-        self._is_committed = False
+        self._may_be_committed = False
 
     def __enter__(self) -> "NewFiles":
         return self
 
     def __exit__(self, *_: object) -> None:
-        for file in set(self._all) - set(self.kept if self._is_committed else ()):
-            Path(self._folder, file.path).unlink(missing_ok=True)
+        for file in set(self._all) - set(self.kept if self._may_be_committed else ()):
+            try:
+                Path(self._folder, file.path).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("%s is of no table and could not be removed, VACUUM will: %s", file.path, error)
 
     def keep(self, days: set[date]) -> None:
         """Leaves out the files of all other days."""
         self.kept = tuple(file for file in self._all if file.day in days)
 
-    def commit(self) -> int:
-        """Says that the table has the kept files now; gives their bytes."""
-        self._is_committed = True
-        return sum(file.size for file in self.kept)
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Whatever goes wrong from here on, the table may have the kept files, unless another writer was faster."""
+        self._may_be_committed = True
+        try:
+            yield
+        except ConflictError:
+            self._may_be_committed = False
+            raise
 
     def rows(self, spark: SparkSession, table: Table) -> DataFrame:
         if not self._all:
             return spark.createDataFrame([], table.schema)
-        paths = [literally(f"{self._folder}/{file.path}") for file in self._all]
-        read = spark.read.schema(table.schema).option("basePath", self._folder).parquet(*paths)
+        # A path alone would be one of the cluster's own file system.
+        paths = [f"file:{literally(self._folder)}/{file.path}" for file in self._all]
+        read = spark.read.schema(table.schema).option("basePath", f"file:{self._folder}").parquet(*paths)
         return read.select(*table.names)
 
     def refuse_others(self, spark: SparkSession, table: Table, where: str) -> None:
@@ -234,6 +246,7 @@ def _by_day(batch: pa.RecordBatch, days: NDArray[np.int32]) -> Iterator[tuple[in
     starts = run_starts(days[order]).tolist()
     if len(starts) == 1:
         yield int(days[0]), batch
+    if len(starts) < 2:
         return
     for start, end in zip(starts, [*starts[1:], len(days)], strict=True):
         yield int(days[order[start]]), batch.take(pa.array(order[start:end]))

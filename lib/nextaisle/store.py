@@ -24,7 +24,7 @@ from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
-from nextaisle.delta_log import CONFLICTS, DeltaLog, Transaction, Version
+from nextaisle.delta_log import DeltaLog, Transaction, Version, conflicts_named
 from nextaisle.kernels import ArrowRows
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import changed_partitions, condition
@@ -159,7 +159,7 @@ class Store:
             folder = self._log(table).folder()
             if isinstance(rows, DataFrame):
                 self._replace_rows(table, rows, where, is_new)
-            elif folder is None or not table.day:
+            elif folder is None or table.partition != (table.day,):
                 self._replace_rows(table, rows.frame(), where, is_new)
             else:
                 # Before anything is computed: from here on Delta tells whether somebody else commits.
@@ -194,9 +194,10 @@ class Store:
                 return
             files.keep({row[table.day] for row in changed})
             only = f"({where}) AND ({condition(table, changed)})"
-        transaction.replace_files(table, only, files.kept)
-        self._base[table.name] = self._note_commit(table)
-        self.ledger.bytes_written += files.commit()
+        with files.committing():
+            if transaction.replace_files(table, only, files.kept):
+                self._base[table.name] = self._note_commit(table)
+                self.ledger.bytes_written += sum(file.size for file in files.kept)
 
     def delete(self, table: Table, where: str) -> None:
         """Empties the partitions of `where`, which speaks of partition columns only; no commit where there are none."""
@@ -317,18 +318,15 @@ class Store:
 
         Gives whether the table was made for this write, so is empty.
         """
-        try:
-            with self._alone(table):
-                is_new = not self.exists(table)
-                if is_new:
-                    self._create(table)
-                if not is_append:
-                    self._check_base(table)
-                if not is_new:
-                    self._bring_up_to_date(table)
-                yield is_new
-        except CONFLICTS as error:
-            raise ConflictError(f"another writer changed table {table.name} meanwhile; run the job again") from error
+        with conflicts_named(table), self._alone(table):
+            is_new = not self.exists(table)
+            if is_new:
+                self._create(table)
+            if not is_append:
+                self._check_base(table)
+            if not is_new:
+                self._bring_up_to_date(table)
+            yield is_new
 
     def _check_base(self, table: Table) -> None:
         base = self._base.get(table.name)

@@ -40,6 +40,10 @@ def test_searches_and_days_without_an_item_leave_no_trace() -> None:
     assert shown(rows_of(rows)) == ["u 1 a 1"]
 
 
+def test_users_who_only_searched_have_no_row() -> None:
+    assert rows_of(table(session("u", [1, 2], [None, None]))) == []
+
+
 def test_a_seed_stands_for_what_came_before() -> None:
     rows = table(seed("u", [1, 2, 3], "abc", [True, False, True], count=9), session("u", [25], "d"))
     (row,) = rows_of(rows, first_day=1)

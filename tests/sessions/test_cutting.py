@@ -31,7 +31,7 @@ def batches(events: Sequence[Event], size: int = 100) -> Iterator[pa.RecordBatch
     """Events as (user, source session, minutes after START); the n-th event is of item n."""
     rows = [
         {"user_id": user, "source_session_id": source, "event_time": START + timedelta(minutes=minutes),
-         "item_id": str(place), "event_type": "view", "price": None, "quantity": Decimal(1)}
+         "event_date": START.date(), "item_id": str(place), "event_type": "view", "price": None, "quantity": Decimal(1)}
         for place, (user, source, minutes) in enumerate(events)
     ]  # fmt: skip
     return iter(pa.Table.from_pylist(rows, SCHEMA).to_batches(max_chunksize=size))

@@ -1,4 +1,4 @@
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from hashlib import sha256
 
 import pyarrow as pa
@@ -15,13 +15,10 @@ def test_an_id_is_that_of_every_release(source: str | None, expected: str) -> No
     assert session_id("u", 1_000_000, source) == sha256(expected.encode()).hexdigest()[:32]
 
 
-def test_a_session_belongs_to_the_shops_day_of_its_start() -> None:
-    start = datetime(2017, 3, 12, 4, 59, 59, tzinfo=UTC)
-    cut = pa.RecordBatch.from_pylist(
-        [{"user_id": "u", "source_session_id": None, "start_time": start, "event_count": 1}],
-        pa.schema([("user_id", pa.string()), ("source_session_id", pa.string()),
-                   ("start_time", pa.timestamp("us", "UTC")), ("event_count", pa.int32())]),
-    )  # fmt: skip
-    row = named(cut, "America/New_York").to_pylist()[0]
-    assert (row["session_date"], row["event_count"]) == (date(2017, 3, 11), 1)
-    assert row["session_id"] == session_id("u", 1_489_294_799_000_000, None)
+def test_each_session_has_its_own_id() -> None:
+    start, schema = datetime(2017, 3, 12, 4, 59, 59, tzinfo=UTC), [("user_id", pa.string())]
+    schema += [("source_session_id", pa.string()), ("start_time", pa.timestamp("us", "UTC"))]
+    rows = [{"user_id": user, "source_session_id": None, "start_time": start} for user in "uv"]
+    found = named(pa.RecordBatch.from_pylist(rows, pa.schema(schema))).to_pylist()
+    expected = [session_id(user, 1_489_294_799_000_000, None) for user in "uv"]
+    assert [(row["session_id"], row["user_id"]) for row in found] == list(zip(expected, "uv", strict=True))

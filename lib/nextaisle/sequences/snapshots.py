@@ -1,6 +1,7 @@
 """Whole users' sessions to rows of the table sequences: a row per user and day on which the user did something."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -105,8 +106,8 @@ def _with_seeded_starts(events: Histories, rows: pa.Table, is_seed_R: NDArray[np
 
 def _parts(found: Snapshots) -> Iterator[Snapshots]:
     batch_N = np.cumsum(found.end_N - found.first_N) // _BATCH_EVENTS
-    starts = run_starts(batch_N).tolist()
-    for start, end in zip(starts, [*starts[1:], len(batch_N)], strict=True):
+    ends = np.append(run_starts(batch_N), len(batch_N)).tolist()
+    for start, end in pairwise(ends):
         yield found.part(slice(start, end))
 
 

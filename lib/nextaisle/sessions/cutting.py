@@ -30,7 +30,7 @@ def cut_sessions(
     """Sessions of events that come by user, each user's sorted by source_session_id, event_time and then event_id.
 
     `gap` and `longest` are microseconds. The last session of a block may go on in the next one: it is held back.
-    Repetitions of an event of `collapse_types` become one; for these events have their event_date too.
+    Repetitions of an event of `collapse_types` become one. A session's day is the event_date of its first event.
     """
     held: list[pa.Table] = []
     for block in _blocks(batches):
@@ -133,6 +133,7 @@ def _sessions(
     offsets = np.append(np.searchsorted(kept, starts), len(kept))
     counts = np.diff(kept, append=end).astype(np.int32)
     arrays = [
+        firsts["event_date"].combine_chunks(),
         firsts["user_id"].combine_chunks(),
         firsts["source_session_id"].combine_chunks(),
         firsts["event_time"].combine_chunks(),
@@ -141,7 +142,7 @@ def _sessions(
         *(_lists(events[name].combine_chunks(), offsets) for name in _LISTS.values()),
         _lists(pa.array(counts), offsets),
     ]
-    names = ["user_id", "source_session_id", "start_time", "end_time", "event_count", *_LISTS, "counts"]
+    names = ["session_date", "user_id", "source_session_id", "start_time", "end_time", "event_count", *_LISTS, "counts"]
     yield pa.RecordBatch.from_arrays(arrays, names)
 
 

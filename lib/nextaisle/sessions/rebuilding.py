@@ -16,7 +16,7 @@ from nextaisle.sessions.cutting import cut_sessions
 from nextaisle.sessions.naming import named
 
 _TRAIL = ("user_id", "source_session_id")
-_EVENT = ("event_time", "event_id", "item_id", "event_type", "price", "quantity")
+_EVENT = ("event_date", "event_time", "event_id", "item_id", "event_type", "price", "quantity")
 # A session is at most 24 hours long and stays open for at most as long again: days are 23 to 25 hours.
 _DAYS_OPEN = timedelta(days=3)
 
@@ -44,7 +44,7 @@ def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules:
     before holds is passed on as it is.
     """
     if first == EVERYTHING:
-        return Rebuilt(sessions_of(events, rules, zone), EVERYTHING)
+        return Rebuilt(sessions_of(events, rules), EVERYTHING)
     open_trails = _open_trails(sessions, first, rules, zone)
     since = open_trails.agg(F.min("open_date").alias("day")).first()
     day = (since and since["day"]) or first
@@ -53,7 +53,7 @@ def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules:
     changed = events.where(F.col("event_date") >= F.lit(first)).unionByName(taken_back)
     earlier = sessions.where(F.col("session_date").between(F.lit(day), F.lit(first - timedelta(days=1))))
     kept = _joined(earlier, open_trails, "start_time", "left_anti")
-    return Rebuilt(sessions_of(changed, rules, zone).plus(kept), day)
+    return Rebuilt(sessions_of(changed, rules).plus(kept), day)
 
 
 def rebuild_in_part(
@@ -73,7 +73,7 @@ def rebuild_in_part(
     return Rebuilt(made.plus(*kept), earliest)
 
 
-def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> ArrowRows:
+def sessions_of(events: DataFrame, rules: Sessions) -> ArrowRows:
     """All sessions of these events.
 
     | user | event_time | event_id |      | user | start_time | event_times        |
@@ -86,12 +86,11 @@ def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> ArrowRows:
 
     def cut(batches: Batches) -> Iterator[pa.RecordBatch]:
         for sessions in cut_sessions(batches, gap, longest, rules.collapse_types):
-            yield named(sessions, zone)
+            yield named(sessions)
 
     # Numbers sort in four fifths of the time of names; the names behind them part users of one hash.
     user_hash = F.xxhash64("user_id").alias("user_hash")
-    day = ("event_date",) if rules.collapse_types else ()
-    narrow = events.select(user_hash, *_TRAIL, *_EVENT, *day)
+    narrow = events.select(user_hash, *_TRAIL, *_EVENT)
     by_user = narrow.repartition("user_hash").sortWithinPartitions("user_hash", *_TRAIL, "event_time", "event_id")
     return ArrowRows(SESSIONS, (Part(by_user.drop("user_hash", "event_id"), cut),))
 
