@@ -7,6 +7,7 @@
 """
 
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -206,7 +207,7 @@ def write_tables(spark: SparkSession, settings: Settings, tables: Mapping[str, I
 
 
 def write_table(spark: SparkSession, settings: Settings, table: Table, rows: Iterable[Row]) -> None:
-    nullable = table.schema
+    nullable = deepcopy(table.schema)
     for field in nullable:
         field.nullable = True
     full = [tuple(row.get(name) for name in table.names) for row in rows]
