@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from nextaisle import parquet_files
+from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
 from nextaisle.delta_log import DeltaLog
@@ -92,7 +93,9 @@ def test_where_python_does_not_reach_the_folder_spark_writes(
     assert all(re.match(r"part-\d{5}-", name) for name in active(store)), "the names that Spark gives"
 
 
-def test_the_same_rows_again_commit_nothing_and_leave_no_file(spark: SparkSession, store: Store) -> None:
+@pytest.mark.parametrize("name", ["tables", "a[1] *{b}?"])
+def test_the_same_rows_again_commit_nothing_and_leave_no_file(spark: SparkSession, tmp_path: Path, name: str) -> None:
+    store = Store(spark, StoreSettings(root=f"{tmp_path}/{name}", database=""))
     rows = [row("u", FIRST), row("v", SECOND)]
     store.replace(SEQUENCES, made(spark, rows), ALL)
     version, before = store.current_version(SEQUENCES), files(store)

@@ -6,6 +6,7 @@ from functools import reduce
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
+from pyspark.sql.types import StructType
 
 from nextaisle.contract.tables import Table
 
@@ -41,7 +42,7 @@ class ArrowRows:
         ]
         return reduce(DataFrame.unionByName, frames)
 
-    def map(self, after: Kernel, schema: str) -> DataFrame:
+    def map(self, after: Kernel, schema: StructType) -> DataFrame:
         """What `after` makes of the batches, in the process that made them: no row passes through Spark between."""
         return reduce(
             DataFrame.unionByName, (part.source.mapInArrow(_one(part.kernel, after), schema) for part in self.parts)

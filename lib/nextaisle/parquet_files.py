@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
 from nextaisle.arrays import run_starts
 from nextaisle.contract.errors import ConflictError, SchemaError
@@ -32,8 +33,7 @@ log = logging.getLogger(__name__)
 _HELD_BYTES: Final = 128 << 20
 # Files that a task keeps open for more. Two months of days in turns must fit; a build of years has a thousand.
 _OPEN_FILES: Final = 128
-_FILES: Final = "path string, day date, size bigint, row_count bigint"
-_FILE_SCHEMA: Final = pa.schema(
+_FILES: Final = pa.schema(
     [("path", pa.string()), ("day", pa.date32()), ("size", pa.int64()), ("row_count", pa.int64())]
 )
 _EPOCH: Final = date(1970, 1, 1)
@@ -115,11 +115,11 @@ def write_files(rows: ArrowRows, folder: str, codec: str) -> NewFiles:
                 writers.add(batch)
             files = writers.close()
         if files:
-            yield pa.RecordBatch.from_pylist([file._asdict() for file in files], _FILE_SCHEMA)
+            yield pa.RecordBatch.from_pylist([file._asdict() for file in files], _FILES)
 
     # Here, where there is a session to read DDL.
     schema = to_arrow_schema(table.schema)
-    return NewFiles(folder, [NewFile(*row) for row in rows.map(write, _FILES).collect()])
+    return NewFiles(folder, [NewFile(*row) for row in rows.map(write, from_arrow_schema(_FILES)).collect()])
 
 
 @dataclass
@@ -246,7 +246,6 @@ def _by_day(batch: pa.RecordBatch, days: NDArray[np.int32]) -> Iterator[tuple[in
     starts = run_starts(days[order]).tolist()
     if len(starts) == 1:
         yield int(days[0]), batch
-    if len(starts) < 2:
         return
-    for start, end in zip(starts, [*starts[1:], len(days)], strict=True):
+    for start, end in pairwise([*starts, len(days)]):
         yield int(days[order[start]]), batch.take(pa.array(order[start:end]))

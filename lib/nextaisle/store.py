@@ -182,9 +182,7 @@ class Store:
         finally:
             staged.unpersist()
 
-    def _replace_files(
-        self, table: Table, files: NewFiles, where: str, is_new: bool, transaction: Transaction
-    ) -> None:  # fmt: skip
+    def _replace_files(self, table: Table, files: NewFiles, where: str, is_new: bool, transaction: Transaction) -> None:
         """The very files that are compared with what is there are committed, or taken away."""
         files.refuse_others(self.spark, table, where)
         only, before = where, self._latest(table).where(where)

@@ -11,8 +11,8 @@ from pyspark.sql import functions as F
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import SEQUENCES
-from nextaisle.days import day_number
 from nextaisle.kernels import ArrowRows, Batches, Part
+from nextaisle.sequences.days import day_number
 from nextaisle.sequences.histories import whole_users
 from nextaisle.sequences.snapshots import sequence_rows
 from nextaisle.sequences.vocabulary import read_lookup
