@@ -224,17 +224,26 @@ def _encoding(schema: pa.Schema) -> dict[str, Any]:
     take a third off a file of sequences. For all else a dictionary costs more than it saves, and so do bounds of what
     lies in lists, by which no reader chooses.
     """
-    words, numbers = [], {}
-    for field in schema:
-        is_list = pa.types.is_list(field.type)
-        kind = field.type.value_type if is_list else field.type
-        path = f"{field.name}.list.element" if is_list else field.name
-        if pa.types.is_string(kind):
-            words.append(path)
-        elif pa.types.is_integer(kind) or pa.types.is_temporal(kind):
-            numbers[path] = "DELTA_BINARY_PACKED"
+    leaves = dict(leaf for field in schema for leaf in _leaves(field.name, field.type))
+    words = [path for path, kind in leaves.items() if pa.types.is_string(kind)]
+    is_number = (pa.types.is_integer, pa.types.is_temporal)
+    numbers = {path: "DELTA_BINARY_PACKED" for path, kind in leaves.items() if any(each(kind) for each in is_number)}
     flat = [field.name for field in schema if not pa.types.is_nested(field.type)]
     return {"use_dictionary": words, "column_encoding": numbers, "write_statistics": flat}
+
+
+def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
+    """The columns that Parquet keeps for one of ours, by their paths: of a list of structs one for each field."""
+    if pa.types.is_list(kind):
+        yield from _leaves(f"{path}.list.element", kind.value_type)
+    elif pa.types.is_map(kind):
+        yield from _leaves(f"{path}.key_value.key", kind.key_type)
+        yield from _leaves(f"{path}.key_value.value", kind.item_type)
+    elif pa.types.is_struct(kind):
+        for field in kind:
+            yield from _leaves(f"{path}.{field.name}", field.type)
+    else:
+        yield path, kind
 
 
 def _by_day(batch: pa.RecordBatch, days: NDArray[np.int32]) -> Iterator[tuple[int, pa.RecordBatch]]:

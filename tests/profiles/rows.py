@@ -128,6 +128,17 @@ def _row(user: str, past: list[Event], rules: Rules) -> dict[str, Any]:
     daily = Counter((e.date, e.category) for e in interest if e.category in dict(counts["category"]))
     window, two = timedelta(days=rules.window_days), timedelta(days=2 * rules.window_days)
     recent = {key: count for key, count in daily.items() if key[0] > today - two}
+    bits = {
+        "category_entropy": _entropy_or_none([count for _, count in counts["category"]]),
+        "recent_entropy": _entropy_or_none(_window({k: n for k, n in recent.items() if k[0] > today - window})),
+        "earlier_entropy": _entropy_or_none(_window({k: n for k, n in recent.items() if k[0] <= today - window})),
+    }
+    has_both = None not in (bits["recent_entropy"], bits["earlier_entropy"])
+    paid, mean = (
+        sum((Decimal(money or 0) for money in each), Decimal(0))
+        for each in ((e.money for e in past if e.mean), (e.mean for e in past))
+    )
+    repeats = sum(e.item in remembered and e.date > remembered[e.item] for e in bought)
     return {
         "user_id": user, "as_of_date": today,
         "last_event_time": max(e.time for e in past), "first_event_date": past[0].date,
@@ -142,9 +153,10 @@ def _row(user: str, past: list[Event], rules: Rules) -> dict[str, Any]:
         "last_purchase_date": max((e.date for e in bought), default=None),
         "purchase_day_count": len({e.day for e in bought}), "purchase_count": len(bought),
         "purchase_money": sum((Decimal(e.money) for e in bought if e.money), Decimal(0)),
-        "repeat_purchase_count": sum(e.item in remembered and e.date > remembered[e.item] for e in bought),
-        "paid_money": sum((Decimal(e.money or 0) for e in past if e.mean), Decimal(0)),
-        "mean_price_money": sum((Decimal(e.mean) for e in past if e.mean), Decimal(0)),
+        "repeat_purchase_count": repeats, "repeat_share": repeats / len(bought) if bought else None,
+        "paid_money": paid, "mean_price_money": mean,
+        "price_level": int(paid * 10_000) / int(mean * 10_000) if mean else None,
+        **bits, "interest_drift": bits["recent_entropy"] - bits["earlier_entropy"] if has_both else None,
         **{name: sum(bool(e.steps & bit) for e in past) for name, bit in FUNNEL.items()},
         "category_counts": _named("category", counts["category"]), "brand_counts": _named("brand", counts["brand"]),
         "favourite_categories": _named("category", counts["category"][: rules.favourites]),
@@ -156,13 +168,15 @@ def _row(user: str, past: list[Event], rules: Rules) -> dict[str, Any]:
             {"event_date": day, "category": name, "event_count": n} for (day, name), n in sorted(recent.items())
         ],
         "bought_item_ids": list(remembered),
-        "recent_counts": _window({key: n for key, n in recent.items() if key[0] > today - window}),
-        "earlier_counts": _window({key: n for key, n in recent.items() if key[0] <= today - window}),
     }  # fmt: skip
 
 
 def entropy_of(counts: Sequence[int]) -> float:
     return sum(-count / sum(counts) * math.log2(count / sum(counts)) for count in counts)
+
+
+def _entropy_or_none(counts: Sequence[int]) -> float | None:
+    return entropy_of(counts) if counts else None
 
 
 def _first_seen(seen: Iterable[tuple[date, str]], most: int) -> dict[str, date]:

@@ -1,15 +1,16 @@
+import math
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.config import Settings
 from nextaisle.contract.tables import USER_PROFILES
-from nextaisle.profiles import RECENCY_SQL, published_profiles
-from nextaisle.profiles.measures import entropy
+from nextaisle.profiles import RECENCY_SQL, measures, published, published_profiles
 from tests.profiles.rows import entropy_of
 
 FIRST_DAY = date(2024, 1, 1)
@@ -36,16 +37,14 @@ def profiles(spark: SparkSession, *rows: dict[str, Any]) -> DataFrame:
     return spark.createDataFrame([Row(**row) for row in rows], USER_PROFILES.schema)
 
 
-def test_entropy_is_shannons_in_bits(spark: SparkSession) -> None:
-    rows = [([3],), ([2, 2],), ([2, 1, 1],), ([],), ([7, 5, 3, 2, 1],)]
-    found = [
-        row.entropy
-        for row in spark.createDataFrame(rows, "counts array<bigint>")
-        .select(entropy(F.col("counts")).alias("entropy"))
-        .collect()
-    ]
-    assert found[:4] == [0.0, 1.0, 1.5, None]
-    assert found[4] == pytest.approx(entropy_of(rows[4][0]), abs=1e-12)
+def test_entropy_is_shannons_in_bits_here_and_in_spark(spark: SparkSession) -> None:
+    counts = [[3], [2, 2], [2, 1, 1], [], [7, 5, 3, 2, 1]]
+    rows = spark.createDataFrame([(each,) for each in counts], "counts array<bigint>")
+    in_spark = [row.entropy for row in rows.select(published.entropy(F.col("counts")).alias("entropy")).collect()]
+    here = measures.entropy(pa.array(counts, pa.list_(pa.int64()))).tolist()
+    for found in (in_spark, [None if math.isnan(each) else each for each in here]):
+        assert found[:4] == [0.0, 1.0, 1.5, None]
+        assert found[4] == pytest.approx(entropy_of(counts[4]), abs=1e-12)
 
 
 def test_a_profile_as_of_a_day_is_the_latest_row_until_then_and_grows_older(

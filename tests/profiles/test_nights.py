@@ -76,7 +76,7 @@ def whole(
     sessions = sessions.localCheckpoint()
     known = events_since(sessions, items_of(spark, states), EVERYTHING, rules, zone).localCheckpoint()
     prices = category_prices_of(known)
-    profiles = rebuild_profiles(known, none([], USER_PROFILES.schema), prices, rules)
+    profiles = rebuild_profiles(known, none([], USER_PROFILES.schema), prices, rules).frame()
     graph = rebuild_item_graph(sessions, EVERYTHING, settings.item_graph, zone)
     tables = {"user_profiles": profiles, "category_prices": prices, "item_graph": graph}
     return {name: in_order(table) for name, table in tables.items()}

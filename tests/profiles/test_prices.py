@@ -91,7 +91,7 @@ def test_a_users_price_level_is_what_they_paid_over_the_mean(spark: SparkSession
     rows = rebuild_profiles(known, none, category_prices_of(known), settings.profiles)
     levels = {
         (row.user_id, row.as_of_date.day): (row.paid_money, row.mean_price_money, row.price_level)
-        for row in check_schema(rows, USER_PROFILES).collect()
+        for row in check_schema(rows.frame(), USER_PROFILES).collect()
     }
     # The mean is 6 / 3 on the first day, and 12 / 4 through the second.
     assert levels == {

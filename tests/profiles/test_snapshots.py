@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from nextaisle.contract.errors import InputError
 from nextaisle.profiles import blocks
 from nextaisle.profiles.blocks import Rules, whole_users
-from tests.profiles.rows import RULES, Event, build, expected, seeds_of, table
+from tests.profiles.rows import RULES, Event, build, entropy_of, expected, seeds_of, table
 
 
 def built(*events: Event, rules: Rules = RULES) -> list[dict[str, Any]]:
@@ -94,7 +94,9 @@ def test_windows_end_with_the_rows_day_and_the_earlier_one_before_the_recent() -
     rows = built(
         *(Event("u", number, item=item) for number, item in [(1, "a1"), (2, "b1"), (3, "c1"), (3, "b1"), (5, "a1")])
     )
-    assert (rows[-1]["recent_counts"], rows[-1]["earlier_counts"]) == ([1], [2, 1])
+    earlier = entropy_of([2, 1])
+    found = [rows[-1][name] for name in ("recent_entropy", "earlier_entropy", "interest_drift")]
+    assert found == [0, earlier, -earlier]
     shown = [(entry["event_date"].day, entry["category"]) for entry in rows[-1]["recent_category_counts"]]
     assert shown == [(2, "b"), (3, "b"), (3, "c"), (5, "a")]
 

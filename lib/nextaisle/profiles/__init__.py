@@ -1,8 +1,8 @@
 """Sessions and items to user_profiles, category_prices and item_graph, and what is published of them as of a day."""
 
 from nextaisle.profiles.graph import count_left_out, published_graph, rebuild_item_graph
-from nextaisle.profiles.measures import RECENCY_SQL, published_profiles
 from nextaisle.profiles.prices import category_prices_of
+from nextaisle.profiles.published import RECENCY_SQL, published_profiles
 from nextaisle.profiles.rebuilding import events_since, rebuild_profiles, seeds_of
 from nextaisle.profiles.touched import first_touched_day
 

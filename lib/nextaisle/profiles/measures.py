@@ -1,30 +1,41 @@
-"""What is computed of a profile's exact counts: shares, entropy, drift, recency; as columns, and as of any day.
+"""What is computed of a profile's exact counts: shares, entropy, drift.
 
-All of it is a function of whole numbers, read in one order, and Spark's logarithm is StrictMath's: the same bits on
-every machine.
+N rows, K entries of lists.
 """
 
-from datetime import date, timedelta
-from typing import Final
+import math
+from collections.abc import Mapping
+from typing import Any, Final
 
-from pyspark.sql import Column, DataFrame
-from pyspark.sql import functions as F
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
 
-from nextaisle.config import Profiles
-from nextaisle.contract.tables import USER_PROFILES
+from nextaisle.profiles.decimals import unscaled
 
-# What a plain reader says for `recency_days`, as of a day of their choice.
-RECENCY_SQL: Final = "datediff({as_of}, last_purchase_date)"
-_STATE: Final = (
-    "category_counts", "brand_counts", "hour_counts", "weekday_counts", "recent_category_counts", "bought_item_ids",
-)  # fmt: skip
-_WINDOWS: Final = ("recent_entropy", "earlier_entropy", "interest_drift")
-# The table's columns that `with_measures` adds.
-MEASURED: Final = ("repeat_share", "price_level", "category_entropy", *_WINDOWS)
+Array = npt.NDArray[Any]
+
+_WINDOWS: Final = {"recent_entropy": "recent_counts", "earlier_entropy": "earlier_counts"}
 
 
-def entropy(counts: Column) -> Column:
-    """Shannon entropy, in bits, of an array of counts, summed in the array's order; null for an empty one.
+def with_measures(rows: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
+    """The rows with what is measured of them, and without the counts of the two windows, which are in no table."""
+    categories = rows["category_counts"]
+    counts = pa.ListArray.from_arrays(categories.offsets, categories.values.field("event_count"))
+    entropies = {"category_entropy": entropy(counts)} | {name: entropy(rows[of]) for name, of in _WINDOWS.items()}
+    measured = {
+        "repeat_share": share(rows["repeat_purchase_count"].to_numpy(), rows["purchase_count"].to_numpy()),
+        "price_level": share(unscaled(rows["paid_money"]), unscaled(rows["mean_price_money"])),
+        **entropies,
+        "interest_drift": entropies["recent_entropy"] - entropies["earlier_entropy"],
+    }
+    kept = {name: column for name, column in rows.items() if name not in _WINDOWS.values()}
+    return kept | {name: pa.array(value_N, from_pandas=True) for name, value_N in measured.items()}
+
+
+def entropy(counts: pa.ListArray) -> Array:
+    """Shannon entropy, in bits, of each list of positive counts, summed in the list's order; NaN of an empty one.
 
     | counts | entropy |
     |--------|---------|
@@ -32,88 +43,16 @@ def entropy(counts: Column) -> Column:
     | 2 2    | 1.0     |
     | 2 1 1  | 1.5     |
     """
-    total = F.aggregate(counts, F.lit(0).cast("bigint"), lambda sum_, count: sum_ + count)
-    # The total goes along with the sum: written into `add` it would be summed up again for each count.
-    start = F.struct(total.cast("double").alias("total"), F.lit(0.0).alias("entropy"))
-
-    def add(so_far: Column, count: Column) -> Column:
-        share = count.cast("double") / so_far["total"]
-        return F.struct(so_far["total"].alias("total"), (so_far["entropy"] - share * F.log2(share)).alias("entropy"))
-
-    return F.when(total > 0, F.aggregate(counts, start, add, lambda so_far: so_far["entropy"]))
-
-
-def share(part: Column, whole: Column) -> Column:
-    """part / whole as a double; null where there is no whole."""
-    return F.when(whole > 0, part.cast("double") / whole.cast("double"))
+    place_K = np.repeat(np.arange(len(counts)), np.diff(counts.offsets))
+    count_K = counts.flatten().to_numpy()
+    total_N = np.bincount(place_K, count_K, len(counts))
+    share_K = count_K / total_N[place_K]
+    # Of each share once, by libm: NumPy's own logarithm differs in its last bit from processor to processor.
+    code_K, shares = pd.factorize(share_K)
+    bits_K = np.array([-one * math.log2(one) for one in shares.tolist()])[code_K]
+    return np.where(total_N > 0, np.bincount(place_K, bits_K, len(counts)), np.nan)
 
 
-def with_measures(rows: DataFrame) -> DataFrame:
-    """What the table stores of them, as of each row's own day; of the columns recent_counts and earlier_counts."""
-    columns = {
-        "repeat_share": share(F.col("repeat_purchase_count"), F.col("purchase_count")),
-        "price_level": share(F.col("paid_money"), F.col("mean_price_money")),
-        "category_entropy": entropy(F.col("category_counts.event_count")),
-        "recent_entropy": entropy(F.col("recent_counts")),
-        "earlier_entropy": entropy(F.col("earlier_counts")),
-    }
-    return rows.withColumns(columns).withColumn("interest_drift", F.col("recent_entropy") - F.col("earlier_entropy"))
-
-
-def latest_rows(user_profiles: DataFrame, through: date, users: DataFrame | None = None) -> DataFrame:
-    """Each user's latest row of the days through `through`; only of `users` (user_id), where they are given."""
-    known = user_profiles.where(F.col("as_of_date") <= F.lit(through))
-    # The days first, which are narrow; then the rows of those days.
-    days = known.select("user_id", "as_of_date")
-    days = days if users is None else days.join(users, "user_id", "left_semi")
-    latest = days.groupBy("user_id").agg(F.max("as_of_date").alias("as_of_date"))
-    return known.join(latest, ["user_id", "as_of_date"], "left_semi")
-
-
-def published_profiles(user_profiles: DataFrame, as_of: date, rules: Profiles) -> DataFrame:
-    """Each user's profile as it stands at the end of `as_of`, whether they did something on that day or not.
-
-    Beside the table's columns, but those that only the next build needs:
-
-    | column           | meaning                                                                                    |
-    |------------------|--------------------------------------------------------------------------------------------|
-    | recency_days     | days since the last purchase: RECENCY_SQL; null without one                                |
-    | tenure_days      | days since the first purchase: lifetimes' T                                                |
-    | view_to_cart     | carted_count / viewed_count                                                                |
-    | cart_to_purchase | cart_purchased_count / carted_count                                                        |
-    | view_to_purchase | view_purchased_count / viewed_count                                                        |
-
-    recent_entropy, earlier_entropy and interest_drift are of the two windows that end on `as_of`.
-    """
-    rows = latest_rows(user_profiles, as_of)
-    columns = {
-        "recency_days": F.datediff(F.lit(as_of), "last_purchase_date"),
-        "tenure_days": F.datediff(F.lit(as_of), "first_purchase_date"),
-        "view_to_cart": share(F.col("carted_count"), F.col("viewed_count")),
-        "cart_to_purchase": share(F.col("cart_purchased_count"), F.col("carted_count")),
-        "view_to_purchase": share(F.col("view_purchased_count"), F.col("viewed_count")),
-    }
-    kept = [name for name in USER_PROFILES.names if name not in (*_STATE, *_WINDOWS)]
-    windows = _window_entropies(rows, as_of, rules.window_days)
-    return rows.withColumns(columns).select(*kept, *columns).join(windows, "user_id", "left")
-
-
-def _window_entropies(rows: DataFrame, as_of: date, days: int) -> DataFrame:
-    """user_id, recent_entropy, earlier_entropy, interest_drift: of the two windows of `days` that end on `as_of`."""
-    daily = rows.select("user_id", F.inline("recent_category_counts"))
-    since = as_of - timedelta(days=2 * days - 1)
-    is_recent = F.col("event_date") > F.lit(as_of - timedelta(days=days))
-    by_category = (
-        daily.where(F.col("event_date") >= F.lit(since))
-        .groupBy("user_id", "category", is_recent.alias("is_recent"))
-        .agg(F.sum("event_count").alias("event_count"))
-    )
-    # In the order of the table's own windows: the most first, then by name.
-    entry = F.struct((-F.col("event_count")).alias("less"), "category", "event_count")
-    counts = {
-        name: F.sort_array(F.collect_list(F.when(F.col("is_recent") == F.lit(flag), entry)))["event_count"]
-        for name, flag in (("recent_entropy", True), ("earlier_entropy", False))
-    }
-    by_user = by_category.groupBy("user_id").agg(*(column.alias(name) for name, column in counts.items()))
-    entropies = by_user.withColumns({name: entropy(F.col(name)) for name in counts})
-    return entropies.withColumn("interest_drift", F.col("recent_entropy") - F.col("earlier_entropy"))
+def share(part_N: Array, whole_N: Array) -> Array:
+    """part / whole; NaN where there is no whole."""
+    return np.divide(part_N, whole_N, out=np.full(len(part_N), np.nan), where=whole_N > 0)

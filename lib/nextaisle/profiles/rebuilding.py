@@ -14,23 +14,23 @@ RFM as in Fader, Hardie and Lee, RFM and CLV, Journal of Marketing Research 42 (
 whose frequency is purchase_day_count - 1.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Final
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import ArrayType, LongType, StructType
 
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Profiles
 from nextaisle.contract.tables import USER_PROFILES
+from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.profiles.attributes import with_attributes
 from nextaisle.profiles.blocks import Rules, whole_users
 from nextaisle.profiles.funnel import EVENT_SCHEMA, session_events
-from nextaisle.profiles.measures import MEASURED, latest_rows, with_measures
 from nextaisle.profiles.prices import mean_prices, with_mean_money, with_money
+from nextaisle.profiles.published import latest_rows
 from nextaisle.profiles.snapshots import profile_rows
 from nextaisle.profiles.touched import touched_sessions
 
@@ -70,28 +70,17 @@ def seeds_of(user_profiles: DataFrame, sessions: DataFrame, first: date, zone: s
     return latest_rows(user_profiles, first - timedelta(days=1), users)
 
 
-def rebuild_profiles(events: DataFrame, seeds: DataFrame, category_prices: DataFrame, rules: Profiles) -> DataFrame:
+def rebuild_profiles(events: DataFrame, seeds: DataFrame, category_prices: DataFrame, rules: Profiles) -> ArrowRows:
     """Rows of user_profiles for the days of `events` (events_since), going on from `seeds` (seeds_of)."""
     means = mean_prices(category_prices, rules.price_days)
     seed_columns = [F.col(name) for name in ("user_id", *_MONEY, *_SEED)]
     known = seeds.select(*seed_columns, F.col("as_of_date").alias("event_date"))
     rows = with_mean_money(events, means).select(*_EVENT).unionByName(known, allowMissingColumns=True)
     kernel_rules = Rules(rules.interest_event_types, rules.favourites, rules.window_days, rules.max_distinct)
-    schema = _kernel_schema()
-    names = schema.names
 
-    def snapshots(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def snapshots(batches: Batches) -> Iterator[pa.RecordBatch]:
         for block in whole_users(batches):
-            # Spark goes by the columns' places, not their names.
-            yield from (batch.select(names) for batch in profile_rows(block, kernel_rules))
+            yield from profile_rows(block, kernel_rules)
 
     by_user = rows.repartition("user_id").sortWithinPartitions("user_id", "event_date")
-    measured = with_measures(by_user.mapInArrow(snapshots, schema))
-    return measured.select(*USER_PROFILES.names).sortWithinPartitions("as_of_date", "user_id")
-
-
-def _kernel_schema() -> StructType:
-    """What the kernel gives: the table's columns but those that Spark computes, and the counts that it does so from."""
-    stored = StructType([field for field in USER_PROFILES.schema if field.name not in MEASURED])
-    counts = ArrayType(LongType())
-    return stored.add("recent_counts", counts, False).add("earlier_counts", counts, False)
+    return ArrowRows(USER_PROFILES, (Part(by_user, snapshots),))

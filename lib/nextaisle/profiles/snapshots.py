@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from nextaisle.arrays import gathered
+from nextaisle.contract.tables import USER_PROFILES
 from nextaisle.profiles.blocks import (
     TYPES,
     Block,
@@ -29,6 +30,7 @@ from nextaisle.profiles.blocks import (
 from nextaisle.profiles.decimals import check_room, scaled, unscaled
 from nextaisle.profiles.funnel import CART_PURCHASED, CARTED, VIEW_PURCHASED, VIEWED
 from nextaisle.profiles.interests import brand_columns, category_columns, clock_columns
+from nextaisle.profiles.measures import with_measures
 from nextaisle.profiles.timelines import Facts, Timeline, counted, facts_of, running
 
 Array = npt.NDArray[Any]
@@ -47,8 +49,7 @@ _MONEY: Final = ("paid_money", "mean_price_money")
 def profile_rows(rows: pa.Table, rules: Rules) -> Iterator[pa.RecordBatch]:
     """Rows of user_profiles for the days of the events among `rows`, which are whole users, sorted by user and date.
 
-    A row with an event_type is an event; one without is a seed, whose event_date is its as_of_date. In place of the
-    columns that Spark computes stand recent_counts and earlier_counts: of the last two windows' categories.
+    A row with an event_type is an event; one without is a seed, whose event_date is its as_of_date.
     """
     block = block_of(rows)
     columns = {
@@ -63,7 +64,9 @@ def profile_rows(rows: pa.Table, rules: Rules) -> Iterator[pa.RecordBatch]:
         **_bought_columns(block, rules),
     }
     is_row = pa.array(~block.times.is_seed_N)
-    yield from pa.table(columns).filter(is_row).to_batches(max_chunksize=_ROWS_PER_BATCH)
+    # Spark goes by the columns' places, not their names.
+    made = pa.table(with_measures(columns)).select(USER_PROFILES.names)
+    yield from made.filter(is_row).to_batches(max_chunksize=_ROWS_PER_BATCH)
 
 
 def _type_columns(block: Block) -> dict[str, pa.Array]:
