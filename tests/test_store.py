@@ -4,13 +4,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConflictError, SchemaError
-from nextaisle.contract.tables import REJECTED_EVENTS, SEQUENCES
+from nextaisle.contract.tables import REJECTED_EVENTS, SEQUENCES, Table
+from nextaisle.partitions import changed_partitions
 from nextaisle.store import Store
 
 
@@ -105,6 +106,24 @@ def test_rows_made_of_what_another_has_since_replaced_are_refused(spark: SparkSe
     slow = store.fresh()
     rows = slow.read(SEQUENCES)
     store.fresh().merge(SEQUENCES, sequences(spark, 2))
+    with pytest.raises(ConflictError, match="since version"):
+        slow.replace_days(SEQUENCES, rows, date(2024, 1, 1), date(2024, 1, 2))
+    assert days_of(store) == [1, 2]
+
+
+def test_a_commit_while_rows_are_compared_is_not_overwritten(
+    spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on an object store, where no lock keeps others away meanwhile."""
+    store.merge(SEQUENCES, sequences(spark, 1))
+    slow = store.fresh()
+    rows = slow.read(SEQUENCES).withColumn("event_count", F.lit(7).cast("bigint"))
+
+    def another_commits_first(table: Table, before: DataFrame, after: DataFrame) -> list[Row]:
+        sequences(spark, 2).write.format("delta").mode("append").save(store.location(SEQUENCES))
+        return changed_partitions(table, before, after)
+
+    monkeypatch.setattr("nextaisle.store.changed_partitions", another_commits_first)
     with pytest.raises(ConflictError, match="since version"):
         slow.replace_days(SEQUENCES, rows, date(2024, 1, 1), date(2024, 1, 2))
     assert days_of(store) == [1, 2]

@@ -293,6 +293,8 @@ class Store:
             self._base[table.name] = self.current_version(table) or 0
 
     def _overwrite(self, table: Table, rows: DataFrame, where: str) -> None:
+        # Delta's transaction begins here, and knows nothing of what came while the rows were compared.
+        self._check_base(table)
         writer = rows.write.format("delta").mode("overwrite")
         writer = writer.option("replaceWhere", where) if table.partition else writer
         self._base[table.name] = self._save(table, writer)

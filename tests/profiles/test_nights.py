@@ -162,7 +162,7 @@ def test_what_was_taken_from_events_leaves_the_tables(spark: SparkSession, setti
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @hypothesis_settings(
-    max_examples=3, deadline=None, derandomize=True,
+    max_examples=4, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 @given(seed=st.integers(0, 2**31), cuts=st.sets(st.integers(1, 9), max_size=3))
