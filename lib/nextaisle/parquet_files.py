@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 
 # Bytes that a task holds back, of all its days together, before the fullest is written as a row group.
 _HELD_BYTES: Final = 128 << 20
-# Files that a task keeps open for more. Two months of days in turns must fit; a build of years has a thousand.
-_OPEN_FILES: Final = 128
+# Files that a task keeps open for more: a process may usually have a thousand, and a build of years has as many days.
+_OPEN_FILES: Final = 512
 _FILES: Final = pa.schema(
     [("path", pa.string()), ("day", pa.date32()), ("size", pa.int64()), ("row_count", pa.int64())]
 )

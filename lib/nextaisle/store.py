@@ -203,6 +203,7 @@ class Store:
             return
         with self._writing(table):
             if not self._latest(table).where(where).isEmpty():
+                self._check_base(table)
                 self._delta(table).delete(where)
                 self._base[table.name] = self._note_commit(table)
 
@@ -225,6 +226,7 @@ class Store:
             changes = differing.unionByName(gone)
             if changes.isEmpty():
                 return
+            self._check_base(table)
             keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
             merging = self._delta(table).alias("old").merge(changes.alias("new"), keys)
             merging.whenMatchedDelete("new.is_gone").whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
@@ -293,7 +295,6 @@ class Store:
             self._base[table.name] = self.current_version(table) or 0
 
     def _overwrite(self, table: Table, rows: DataFrame, where: str) -> None:
-        # Delta's transaction begins here, and knows nothing of what came while the rows were compared.
         self._check_base(table)
         writer = rows.write.format("delta").mode("overwrite")
         writer = writer.option("replaceWhere", where) if table.partition else writer
@@ -329,6 +330,11 @@ class Store:
             yield is_new
 
     def _check_base(self, table: Table) -> None:
+        """Also right before a write: Delta's transaction begins there, and knows of nothing that came before it.
+
+        Raises:
+            ConflictError: another writer committed since the table was read.
+        """
         base = self._base.get(table.name)
         if base is not None and self.current_version(table) != base:
             raise ConflictError(

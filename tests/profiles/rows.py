@@ -176,7 +176,7 @@ def entropy_of(counts: Sequence[int]) -> float:
 
 
 def _entropy_or_none(counts: Sequence[int]) -> float | None:
-    return entropy_of(counts) if counts else None
+    return round(entropy_of(counts), 12) if counts else None
 
 
 def _first_seen(seen: Iterable[tuple[date, str]], most: int) -> dict[str, date]:

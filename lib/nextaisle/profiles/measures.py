@@ -3,19 +3,19 @@
 N rows, K entries of lists.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pyarrow as pa
 
 from nextaisle.profiles.decimals import unscaled
 
 Array = npt.NDArray[Any]
 
+# Of entropies. Beyond them logarithms differ from processor to processor.
+DECIMALS: Final = 12
 _WINDOWS: Final = {"recent_entropy": "recent_counts", "earlier_entropy": "earlier_counts"}
 
 
@@ -35,7 +35,7 @@ def with_measures(rows: Mapping[str, pa.Array]) -> dict[str, pa.Array]:
 
 
 def entropy(counts: pa.ListArray) -> Array:
-    """Shannon entropy, in bits, of each list of positive counts, summed in the list's order; NaN of an empty one.
+    """Shannon entropy, in bits, of each list of positive counts; NaN of an empty one. `published.entropy` is Spark's.
 
     | counts | entropy |
     |--------|---------|
@@ -47,10 +47,8 @@ def entropy(counts: pa.ListArray) -> Array:
     count_K = counts.flatten().to_numpy()
     total_N = np.bincount(place_K, count_K, len(counts))
     share_K = count_K / total_N[place_K]
-    # Of each share once, by libm: NumPy's own logarithm differs in its last bit from processor to processor.
-    code_K, shares = pd.factorize(share_K)
-    bits_K = np.array([-one * math.log2(one) for one in shares.tolist()])[code_K]
-    return np.where(total_N > 0, np.bincount(place_K, bits_K, len(counts)), np.nan)
+    bits_N = np.bincount(place_K, -share_K * np.log2(share_K), len(counts))
+    return np.where(total_N > 0, np.round(bits_N, DECIMALS), np.nan)
 
 
 def share(part_N: Array, whole_N: Array) -> Array:

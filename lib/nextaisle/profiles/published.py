@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Profiles
 from nextaisle.contract.tables import USER_PROFILES
+from nextaisle.profiles.measures import DECIMALS
 
 # What a plain reader says for `recency_days`, as of a day of their choice.
 RECENCY_SQL: Final = "datediff({as_of}, last_purchase_date)"
@@ -18,7 +19,7 @@ _WINDOWS: Final = ("recent_entropy", "earlier_entropy", "interest_drift")
 
 
 def entropy(counts: Column) -> Column:
-    """Shannon entropy, in bits, of an array of counts, summed in the array's order; null for an empty one.
+    """Shannon entropy, in bits, of an array of counts; null for an empty one. The table's own is `measures.entropy`.
 
     | counts | entropy |
     |--------|---------|
@@ -34,7 +35,7 @@ def entropy(counts: Column) -> Column:
         share = count.cast("double") / so_far["total"]
         return F.struct(so_far["total"].alias("total"), (so_far["entropy"] - share * F.log2(share)).alias("entropy"))
 
-    return F.when(total > 0, F.aggregate(counts, start, add, lambda so_far: so_far["entropy"]))
+    return F.when(total > 0, F.aggregate(counts, start, add, lambda so_far: F.round(so_far["entropy"], DECIMALS)))
 
 
 def share(part: Column, whole: Column) -> Column:

@@ -35,7 +35,8 @@ from nextaisle.profiles.timelines import Facts, Timeline, counted, facts_of, run
 
 Array = npt.NDArray[Any]
 
-_ROWS_PER_BATCH: Final = 1_000
+# Each batch is divided by days, at a price per day. A row is some kilobytes.
+_ROWS_PER_BATCH: Final = 10_000
 _PURCHASE: Final = TYPES.index("purchase")
 _FUNNEL: Final = {
     "viewed_count": VIEWED,
