@@ -14,7 +14,8 @@ from pyspark.sql import functions as F
 
 from nextaisle.contract.errors import ConfigurationError, InputError, NextaisleError
 
-# What the results depend on, on any machine; conf/spark-defaults.conf holds what only speed depends on.
+# What the results depend on, and whether there are any, on any machine; what only speed depends on stands in
+# conf/spark-defaults.conf.
 _OPTIONS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -23,6 +24,8 @@ _OPTIONS = {
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     # Parquet's own type, with statistics, not INT96: files a tenth smaller, written in nine tenths of the time.
     "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",
+    # Java's serializer holds the last hundred batches of a cache that goes to disk: of 10,000 rows each, 200 MB a task.
+    "spark.sql.inMemoryColumnarStorage.batchSize": "1000",
     # A speculative twin of a task would repeat its side effects.
     "spark.speculation": "false",
     # Lost input must be an error, never fewer rows.
