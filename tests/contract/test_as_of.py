@@ -23,9 +23,9 @@ Row = tuple[Any, ...]
 
 @pytest.mark.parametrize(
     ("last", "daily_days", "through"),
-    [("2017-12-31", 31, "2017-11-30"), ("2017-12-30", 31, "2017-10-31"), ("2024-03-01", 1, "2024-02-29")],
+    [("2017-12-31", 14, "2017-12-17"), ("2017-12-30", 14, "2017-12-10"), ("2024-03-04", 1, "2024-03-03")],
 )
-def test_months_are_compacted_as_a_whole(last: str, daily_days: int, through: str) -> None:
+def test_weeks_are_compacted_as_a_whole(last: str, daily_days: int, through: str) -> None:
     assert compacted_through(date.fromisoformat(last), daily_days) == date.fromisoformat(through)
 
 

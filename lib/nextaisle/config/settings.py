@@ -64,11 +64,11 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _late_events_change_daily_rows(self) -> Self:
-        if self.sequences.daily_days < self.events.max_late_days:
+        if self.sequences.daily_days < self.events.max_late_days + 2:
             raise ValueError(
-                f"sequences.daily_days is {self.sequences.daily_days}, expected at least events.max_late_days, "
-                f"{self.events.max_late_days}: a late event would fall among rows that are compacted already, and each "
-                "night would build everything"
+                f"sequences.daily_days is {self.sequences.daily_days}, expected at least events.max_late_days + 2, "
+                f"{self.events.max_late_days + 2}: a late event, or the session that it prolongs from the day before, "
+                "would fall among rows that are compacted already, and each night would build everything"
             )
         return self
 
