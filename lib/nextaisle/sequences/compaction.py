@@ -19,7 +19,7 @@ _APART = 1 << 40
 def compacted(sequences: DataFrame, through: date) -> DataFrame:
     """Of the rows of the days through `through` those that are kept."""
     old = sequences.where(F.col("as_of_date") <= F.lit(through))
-    narrow = old.select("user_id", "as_of_date", "event_count", F.size("item_ids").cast("bigint").alias("size"))
+    narrow = old.select("user_id", "as_of_date", "event_count", F.size("is_session_start").cast("bigint").alias("size"))
     sorted_rows = narrow.repartition("user_id").sortWithinPartitions("user_id", "as_of_date")
     kept = sorted_rows.mapInArrow(_kept_keys, "user_id string, as_of_date date")
     return old.join(kept, ["user_id", "as_of_date"], "left_semi").select(sequences.columns)
