@@ -1,9 +1,9 @@
-"""From which day a table must be built anew, because what it is made from has changed since."""
+"""From which day a table must be built anew, and of which sessions, as what it is made from has changed since."""
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Final
 
-from pyspark.sql import Row
+from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from nextaisle.contract.errors import InputError
@@ -13,6 +13,8 @@ from nextaisle.job import Night
 from nextaisle.ledger import finished_runs, has_its_tables, newest_first, version_left, version_read
 from nextaisle.store import Store
 
+# A session is at most 24 hours long, and a day at least 23.
+_DAYS_SPANNED: Final = timedelta(days=2)
 # Before any log, and after the calendar reform, before which Java and Python count days differently.
 EVERYTHING: Final = date(1600, 1, 1)
 
@@ -38,6 +40,15 @@ def first_day_to_build(night: Night, job: str, source: Table) -> date:
         return EVERYTHING
     changed = night.store.first_changed_day(source, version)
     return max(EVERYTHING, min(night.first, changed or night.first))
+
+
+def changed_sessions(sessions: DataFrame, first: date, zone: str) -> DataFrame:
+    """The sessions with events on `first` or later; those that began before are whole."""
+    if first == EVERYTHING:
+        return sessions
+    midnight = F.to_utc_timestamp(F.lit(first).cast("timestamp"), zone)
+    is_near = F.col("session_date") >= F.lit(first - _DAYS_SPANNED)
+    return sessions.where(is_near & (F.col("end_time") >= midnight))
 
 
 def last_version_read(night: Night, job: str, source: Table) -> Version | None:

@@ -15,10 +15,10 @@ import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from nextaisle.changes import changed_sessions
 from nextaisle.config import ItemGraph, PublishedGraph
 from nextaisle.contract.tables import ITEM_GRAPH
 from nextaisle.profiles.pairs import CO_PURCHASE, PAIR_SCHEMA, Rules, session_pairs
-from nextaisle.profiles.touched import touched_sessions
 
 # Weights are whole multiples of 2^-30: sums of whole numbers are the same in any order.
 _UNIT_BITS: Final = 30
@@ -31,7 +31,7 @@ def rebuild_item_graph(sessions: DataFrame, first: date, rules: ItemGraph, zone:
     def pairs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from session_pairs(batches, kernel_rules)
 
-    narrow = touched_sessions(sessions, first, zone).select("session_id", "item_ids", "event_types", "event_times")
+    narrow = changed_sessions(sessions, first, zone).select("session_id", "item_ids", "event_types", "event_times")
     day = F.from_utc_timestamp("event_time", zone).cast("date")
     dated = narrow.mapInArrow(pairs, PAIR_SCHEMA).withColumn("event_date", day)
     counted = dated.where(F.col("event_date") >= F.lit(first)).groupBy(*ITEM_GRAPH.key)
@@ -45,7 +45,7 @@ def count_left_out(sessions: DataFrame, first: date, rules: ItemGraph, zone: str
     bought = F.filter(both, lambda each: (each["type"] == "purchase") & each["item"].isNotNull())
     size = F.size(F.array_distinct(bought["item"])).cast("bigint")
     sizes = (
-        touched_sessions(sessions, first, zone).select(size.alias("size")).where(F.col("size") > rules.max_basket_items)
+        changed_sessions(sessions, first, zone).select(size.alias("size")).where(F.col("size") > rules.max_basket_items)
     )
     left_out = F.sum(_pairs(F.col("size")) - _pairs(F.lit(rules.max_basket_items).cast("bigint")))
     found = sizes.agg(F.count("*").alias("baskets"), left_out.alias("pairs")).collect()[0]

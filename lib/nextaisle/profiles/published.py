@@ -7,6 +7,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.config import Profiles
+from nextaisle.contract.as_of import latest_rows
 from nextaisle.contract.tables import USER_PROFILES
 from nextaisle.profiles.measures import DECIMALS
 
@@ -41,16 +42,6 @@ def entropy(counts: Column) -> Column:
 def share(part: Column, whole: Column) -> Column:
     """part / whole as a double; null where there is no whole."""
     return F.when(whole > 0, part.cast("double") / whole.cast("double"))
-
-
-def latest_rows(user_profiles: DataFrame, through: date, users: DataFrame | None = None) -> DataFrame:
-    """Each user's latest row of the days through `through`; only of `users` (user_id), where they are given."""
-    known = user_profiles.where(F.col("as_of_date") <= F.lit(through))
-    # The days first, which are narrow; then the rows of those days.
-    days = known.select("user_id", "as_of_date")
-    days = days if users is None else days.join(users, "user_id", "left_semi")
-    latest = days.groupBy("user_id").agg(F.max("as_of_date").alias("as_of_date"))
-    return known.join(latest, ["user_id", "as_of_date"], "left_semi")
 
 
 def published_profiles(user_profiles: DataFrame, as_of: date, rules: Profiles) -> DataFrame:

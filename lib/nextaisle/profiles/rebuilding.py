@@ -22,17 +22,16 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from nextaisle.changes import EVERYTHING
+from nextaisle.changes import EVERYTHING, changed_sessions
 from nextaisle.config import Profiles
+from nextaisle.contract.as_of import latest_rows
 from nextaisle.contract.tables import USER_PROFILES
 from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.profiles.attributes import with_attributes
 from nextaisle.profiles.blocks import Rules, whole_users
 from nextaisle.profiles.funnel import EVENT_SCHEMA, session_events
 from nextaisle.profiles.prices import mean_prices, with_mean_money, with_money
-from nextaisle.profiles.published import latest_rows
 from nextaisle.profiles.snapshots import profile_rows
-from nextaisle.profiles.touched import touched_sessions
 
 _MONEY: Final = ("paid_money", "mean_price_money")
 # What the kernel takes of an event.
@@ -55,7 +54,7 @@ def events_since(sessions: DataFrame, items: DataFrame, first: date, rules: Prof
     A session that began before `first` is read whole, and keeps its steps of the funnel.
     """
     lists = ("user_id", "item_ids", "event_types", "event_times", "prices", "quantities")
-    events = touched_sessions(sessions, first, zone).select(*lists).mapInArrow(session_events, EVENT_SCHEMA)
+    events = changed_sessions(sessions, first, zone).select(*lists).mapInArrow(session_events, EVENT_SCHEMA)
     local = F.from_utc_timestamp("event_time", zone)
     clock = {"event_date": local.cast("date"), "hour": F.hour(local), "weekday": F.weekday(local) + 1}
     dated = events.withColumns(clock).where(F.col("event_date") >= F.lit(first))
@@ -66,7 +65,7 @@ def seeds_of(user_profiles: DataFrame, sessions: DataFrame, first: date, zone: s
     """The latest rows before `first` of the users who have events since."""
     if first == EVERYTHING:
         return user_profiles.where(F.lit(False))
-    users = touched_sessions(sessions, first, zone).select("user_id").distinct()
+    users = changed_sessions(sessions, first, zone).select("user_id").distinct()
     return latest_rows(user_profiles, first - timedelta(days=1), users)
 
 

@@ -8,8 +8,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from nextaisle.changes import EVERYTHING
+from nextaisle.changes import EVERYTHING, changed_sessions
 from nextaisle.config import Settings
+from nextaisle.contract.as_of import latest_rows
 from nextaisle.contract.tables import SEQUENCES
 from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.sequences.days import day_number
@@ -17,8 +18,6 @@ from nextaisle.sequences.histories import whole_users
 from nextaisle.sequences.snapshots import sequence_rows
 from nextaisle.sequences.vocabulary import read_lookup
 
-# A session is at most 24 hours long, and a day at least 23.
-_DAYS_SPANNED: Final = timedelta(days=2)
 _COLUMNS: Final = (
     "user_id", "is_seed", "event_count", "source_session_id", "start_time",
     "item_ids", "event_types", "event_times", "prices", "is_session_start",
@@ -49,14 +48,8 @@ def rebuild_sequences(
 
 
 def _with_seeds(sessions: DataFrame, sequences: DataFrame, first: date, zone: str) -> DataFrame:
-    midnight = F.to_utc_timestamp(F.lit(first).cast("timestamp"), zone)
-    is_near = F.col("session_date") >= F.lit(first - _DAYS_SPANNED)
-    changed = sessions.where(is_near & (F.col("end_time") >= midnight))
-    earlier = sequences.where(F.col("as_of_date") < F.lit(first))
-    earlier = earlier.join(changed.select("user_id").distinct(), "user_id", "left_semi")
-    # The days first, which are narrow; then the rows of those days.
-    latest = earlier.groupBy("user_id").agg(F.max("as_of_date").alias("as_of_date"))
-    seeds = earlier.join(latest, ["user_id", "as_of_date"], "left_semi")
+    changed = changed_sessions(sessions, first, zone)
+    seeds = latest_rows(sequences, first - timedelta(days=1), changed.select("user_id").distinct())
     seed_columns = {
         "is_seed": F.lit(True),
         "source_session_id": F.lit(None).cast("string"),
