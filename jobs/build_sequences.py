@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Final
 
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.changes import (
@@ -16,6 +17,7 @@ from nextaisle.changes import (
 from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, USERS
 from nextaisle.job import Job, Night, Result, main
+from nextaisle.partitions import days_literal
 from nextaisle.sequences import (
     catalogue_state,
     changed_items,
@@ -26,6 +28,7 @@ from nextaisle.sequences import (
     rebuild_sequences,
     users_state,
 )
+from nextaisle.store import Store
 
 # The day through which old rows are compacted, in job_runs.rows.
 _COMPACTED: Final = "compacted_through"
@@ -49,10 +52,16 @@ def run(night: Night) -> Result:
     where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
     store.replace(SEQUENCES, rebuild_sequences(sessions, sequences, known, first, through, settings), where)
     if first > through and not _is_compacted(night, through):
-        store.replace(SEQUENCES, compacted(sequences, through), f"as_of_date <= DATE'{through:%Y-%m-%d}'")
+        _compact(store, sequences, through)
     built = store.fresh()
     counts = {"sequences": built.read(SEQUENCES).where(where).count(), "items": built.read(ITEMS).count()}
     return Result(counts | {_COMPACTED: _number(through)})
+
+
+def _compact(store: Store, sequences: DataFrame, through: date) -> None:
+    rows, days = compacted(sequences, through)
+    if days:
+        store.replace(SEQUENCES, rows, days_literal("as_of_date", days), differs=True)
 
 
 def _is_compacted(night: Night, through: date) -> bool:

@@ -1,6 +1,6 @@
-"""Which partitions of a table differ from the rows that are to replace them, told by their contents."""
+"""Conditions that name partitions, and which of them differ from the rows that are to replace them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, Row
@@ -27,6 +27,12 @@ def condition(table: Table, partitions: Sequence[Row]) -> str:
         return "true"
     each = [" AND ".join(_literal(key, row[key]) for key in table.partition) for row in partitions]
     return " OR ".join(f"({one})" for one in each)
+
+
+def days_literal(column: str, days: Iterable[date]) -> str:
+    """`event_date IN (DATE'2024-01-01')`: as literals, by which Delta leaves files out."""
+    literals = ", ".join(f"DATE'{day:%Y-%m-%d}'" for day in sorted(days))
+    return f"{column} IN ({literals})"
 
 
 def _fingerprints(table: Table, rows: DataFrame, name: str) -> DataFrame:

@@ -142,8 +142,10 @@ class Store:
         day = _day_of(table)
         self.replace(table, rows, f"{day} >= DATE'{first:%Y-%m-%d}' AND {day} <= DATE'{last:%Y-%m-%d}'")
 
-    def replace(self, table: Table, rows: DataFrame | ArrowRows, where: str) -> None:
+    def replace(self, table: Table, rows: DataFrame | ArrowRows, where: str, differs: bool = False) -> None:
         """Makes `rows` the contents of the partitions of `where`. Partitions that already hold them are not touched.
+
+        Where all of them are known to differ, they need not be read to be compared.
 
         `where` speaks of partition columns only. Every row of `rows` must match it, else the write is refused. A
         table without partitions is replaced as a whole, where "true". Python writes what it has made by itself, where
@@ -158,19 +160,19 @@ class Store:
         with self._writing(table) as is_new:
             folder = self._log(table).folder()
             if isinstance(rows, DataFrame):
-                self._replace_rows(table, rows, where, is_new)
+                self._replace_rows(table, rows, where, is_new or differs)
             elif folder is None or table.partition != (table.day,):
-                self._replace_rows(table, rows.frame(), where, is_new)
+                self._replace_rows(table, rows.frame(), where, is_new or differs)
             else:
                 # Before anything is computed: from here on Delta tells whether somebody else commits.
                 transaction = self._log(table).begin()
                 self._check_base(table)
                 with write_files(rows, folder, self._codec) as files:
-                    self._replace_files(table, files, where, is_new, transaction)
+                    self._replace_files(table, files, where, is_new or differs, transaction)
 
-    def _replace_rows(self, table: Table, rows: DataFrame, where: str, is_new: bool) -> None:
+    def _replace_rows(self, table: Table, rows: DataFrame, where: str, differs: bool) -> None:
         before = self._latest(table).where(where)
-        if is_new or before.isEmpty():
+        if differs or before.isEmpty():
             self._overwrite(table, rows, where)
             return
         staged = rows.persist(StorageLevel.DISK_ONLY)
@@ -182,11 +184,13 @@ class Store:
         finally:
             staged.unpersist()
 
-    def _replace_files(self, table: Table, files: NewFiles, where: str, is_new: bool, transaction: Transaction) -> None:
+    def _replace_files(
+        self, table: Table, files: NewFiles, where: str, differs: bool, transaction: Transaction
+    ) -> None:
         """The very files that are compared with what is there are committed, or taken away."""
         files.refuse_others(self.spark, table, where)
         only, before = where, self._latest(table).where(where)
-        if not is_new and not before.isEmpty():
+        if not differs and not before.isEmpty():
             changed = changed_partitions(table, before, files.rows(self.spark, table))
             if not changed:
                 return

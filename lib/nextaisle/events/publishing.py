@@ -21,9 +21,9 @@ from nextaisle.events.stored import (
     STORED,
     STORED_OUTCOME,
     STORED_RULE,
-    days_literal,
     set_apart,
 )
+from nextaisle.partitions import days_literal
 from nextaisle.store import Store
 
 # A day with more is kept in several files, a hash bucket of users each: about 64 MB; less where cores would stand idle.

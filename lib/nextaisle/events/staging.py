@@ -45,12 +45,12 @@ from nextaisle.events.stored import (
     STORED,
     STORED_OUTCOME,
     STORED_RULE,
-    days_literal,
     may_hold,
     stored_days,
     stored_events,
 )
 from nextaisle.events.unread import check_time_zone, files_delivering_again, source_key
+from nextaisle.partitions import days_literal
 from nextaisle.spark import mapping_rules, naming_unreadable_files, staged
 from nextaisle.store import Store
 

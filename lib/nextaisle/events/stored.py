@@ -4,7 +4,7 @@ Both together are all that was ever found good, and a user's day is judged by al
 day follows from the events of the day and the rules alone, in whatever order the events came.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from typing import Final
 
@@ -79,9 +79,3 @@ def set_apart(records: DataFrame) -> DataFrame:
         known.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in REJECTED_EVENTS.schema
     ]
     return records.select(*columns)
-
-
-def days_literal(column: str, days: Iterable[date]) -> str:
-    """`event_date IN (DATE'2024-01-01')`: as literals, by which Delta leaves files out."""
-    literals = ", ".join(f"DATE'{day:%Y-%m-%d}'" for day in sorted(days))
-    return f"{column} IN ({literals})"

@@ -1,6 +1,6 @@
 """Which rows of sequences old weeks keep, so that any day can still be told; see contract/as_of.py."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date
 
 import numpy as np
@@ -10,19 +10,28 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.arrays import Integers, run_starts
-from nextaisle.sequences.histories import user_ids, users_of, whole_users
+from nextaisle.contract.tables import SEQUENCES
+from nextaisle.kernels import ArrowRows, Batches, Part
+from nextaisle.sequences.histories import users_of, whole_users
+from nextaisle.spark import staged
 
 # More than any user's events: users' counts stand one after the other on one line.
 _APART = 1 << 40
 
 
-def compacted(sequences: DataFrame, through: date) -> DataFrame:
-    """Of the rows of the days through `through` those that are kept."""
+def compacted(sequences: DataFrame, through: date) -> tuple[ArrowRows, list[date]]:
+    """The days through `through` that have rows which are not kept; and of the rows of these days those that are."""
     old = sequences.where(F.col("as_of_date") <= F.lit(through))
+    # The narrowest of the arrays tells their size.
     narrow = old.select("user_id", "as_of_date", "event_count", F.size("is_session_start").cast("bigint").alias("size"))
-    sorted_rows = narrow.repartition("user_id").sortWithinPartitions("user_id", "as_of_date")
-    kept = sorted_rows.mapInArrow(_kept_keys, "user_id string, as_of_date date")
-    return old.join(kept, ["user_id", "as_of_date"], "left_semi").select(sequences.columns)
+    by_user = staged(narrow, "user_id").sortWithinPartitions("user_id", "as_of_date")
+    judged = by_user.mapInArrow(_judged, "user_id string, as_of_date date, is_kept boolean")
+    days = sorted(row["as_of_date"] for row in judged.where("NOT is_kept").select("as_of_date").distinct().collect())
+    kept = judged.where("is_kept").select("user_id", "as_of_date")
+    rows = old.where(F.col("as_of_date").isin(days)).join(kept, ["user_id", "as_of_date"], "left_semi")
+    # By day: each file is then written at once, and closed.
+    by_day = rows.select(*SEQUENCES.names).sortWithinPartitions("as_of_date", "user_id")
+    return ArrowRows(SEQUENCES, (Part(by_day),)), days
 
 
 def is_kept(user_N: Integers, count_N: Integers, size_N: Integers) -> NDArray[np.bool_]:
@@ -55,10 +64,7 @@ def is_kept(user_N: Integers, count_N: Integers, size_N: Integers) -> NDArray[np
     return kept_N
 
 
-def _kept_keys(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def _judged(batches: Batches) -> Iterator[pa.RecordBatch]:
     for rows in whole_users(batches, len):
-        user_N = users_of(rows)
-        kept = is_kept(user_N, rows["event_count"].to_numpy(), rows["size"].to_numpy())
-        chosen = pa.array(np.flatnonzero(kept))
-        columns = [user_ids(rows).take(pa.array(user_N)).take(chosen), rows["as_of_date"].combine_chunks().take(chosen)]
-        yield pa.RecordBatch.from_arrays(columns, ["user_id", "as_of_date"])
+        kept_N = is_kept(users_of(rows), rows["event_count"].to_numpy(), rows["size"].to_numpy())
+        yield from rows.select(["user_id", "as_of_date"]).append_column("is_kept", pa.array(kept_N)).to_batches()
