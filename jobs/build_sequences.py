@@ -36,12 +36,13 @@ _COMPACTED: Final = "compacted_through"
 
 def run(night: Night) -> Result:
     store, settings = night.store, night.settings
-    zone, known_through = settings.source.time_zone, last_logged_day(night)
     sessions, sequences = store.read(SESSIONS), store.read(SEQUENCES)
+    zone, known_through = settings.source.time_zone, last_logged_day(night)
     through = compacted_through(last_day_of_events(store, zone) or last_day_known(night), settings.sequences.daily_days)
     first = first_day_to_build(night, JOB.name, SESSIONS)
-    # A compacted day cannot be built alone.
-    first = first if first > through else EVERYTHING
+    # A compacted day cannot be built alone; nor can one that was compacted when the last event lay later.
+    before = _compacted_before(night)
+    first = first if first > max(through, before) else EVERYTHING
     catalogue = read_catalogue(night.spark, settings.items, zone)
     events = store.read(EVENTS).where(F.col("event_date") >= F.lit(first))
     store.merge(ITEMS, changed_items(events, catalogue, store.read(ITEMS), known_through))
@@ -51,11 +52,11 @@ def run(night: Night) -> Result:
     known = store.fresh().read(ITEMS)
     where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
     store.replace(SEQUENCES, rebuild_sequences(sessions, sequences, known, first, through, settings), where)
-    if first > through and not _is_compacted(night, through):
+    if first != EVERYTHING and through > before:
         _compact(store, sequences, through)
     built = store.fresh()
     counts = {"sequences": built.read(SEQUENCES).where(where).count(), "items": built.read(ITEMS).count()}
-    return Result(counts | {_COMPACTED: _number(through)})
+    return Result(counts | {_COMPACTED: _number(through if first == EVERYTHING else max(through, before))})
 
 
 def _compact(store: Store, sequences: DataFrame, through: date) -> None:
@@ -64,9 +65,11 @@ def _compact(store: Store, sequences: DataFrame, through: date) -> None:
         store.replace(SEQUENCES, rows, days_literal("as_of_date", days), differs=True)
 
 
-def _is_compacted(night: Night, through: date) -> bool:
+def _compacted_before(night: Night) -> date:
+    """Through which day the last run left the table compacted; 0001-01-01 where nothing is known."""
     last = last_run(night, JOB.name, SESSIONS)
-    return last is not None and last["rows"].get(_COMPACTED) == _number(through)
+    number = last["rows"].get(_COMPACTED) if last is not None else None
+    return date.fromisoformat(str(number)) if number else date.min
 
 
 def _number(day: date) -> int:

@@ -25,7 +25,7 @@ from nextaisle.store import Store
 from tests.faults.shop import TABLES
 
 ZONE = ZoneInfo("America/New_York")
-DAYS = [date(2024, 1, 27) + timedelta(days=n) for n in range(6)]  # a week ends among them, and a month
+DAYS = [date(2024, 1, 30) + timedelta(days=n) for n in range(6)]  # a month ends among them
 USERS = 60
 # What tells of the nights' order: an index is given when an item is first seen, and a file's counts say what came of
 # its records when it was read.
@@ -33,7 +33,7 @@ ASIDE = {
     ITEMS.name: ["item_index"], SEQUENCES.name: ["item_indices"],
     SOURCE_FILES.name: ["accepted_count", "rejected_count", "duplicate_count"],
 }  # fmt: skip
-CATALOGUE = "item,category,brand,since\na,x,p,\nb,x,q,\nb,y,q,2024-01-29\nc,y,,\nd,z,p,2024-01-31\n"
+CATALOGUE = "item,category,brand,since\na,x,p,\nb,x,q,\nb,y,q,2024-01-31\nc,y,,\nd,z,p,2024-02-02\n"
 RULES = {
     "source.format": "json", "source.schema": "user string, item string, kind string, time string, price string",
     "source.columns.user_id": "user", "source.columns.item_id": "item", "source.columns.event_type": "kind",
@@ -50,7 +50,7 @@ RULES = {
 def random_log(seed: int) -> Iterator[tuple[date, str]]:
     """(day of the logs, line) of a user: visits, some over midnight; lines late, twice, unreadable, or too many."""
     dice = random.Random(seed)
-    moment = datetime(2024, 1, 27, dice.randrange(24), dice.randrange(60), tzinfo=ZONE).astimezone(UTC)
+    moment = datetime(2024, 1, 30, dice.randrange(24), dice.randrange(60), tzinfo=ZONE).astimezone(UTC)
     while (day := moment.astimezone(ZONE).date()) <= DAYS[-1]:
         for _ in range(dice.choice((1, 1, 1, 2, 3, 7))):
             line = _line(dice, f"u{seed}", moment)

@@ -23,8 +23,8 @@ from nextaisle.job import Job, execute
 from nextaisle.store import Store
 from tests.benchmarks.session import local_session
 
-# The nights that are measured; history lies before them. On Saturday most days are not compacted; Sunday's compacts.
-NIGHTS = (date(2024, 12, 14), date(2024, 12, 15))
+# History lies before these nights. On the first 60 days are not compacted; the second compacts a month of them.
+NIGHTS = (date(2024, 12, 30), date(2024, 12, 31))
 LOG = "event_id string, event_time timestamp, user_id string, item_id string, event_type string, price decimal(18,4)"
 
 
@@ -112,7 +112,7 @@ def show(found: dict[int, dict[date, dict[str, Cost]]]) -> None:
             for days, costs in found.items():
                 cost = costs[night][job.name]
                 cells = (f"{value:.1f}" for value in (cost.seconds, cost.megabytes_read, cost.megabytes_written))
-                grid.add_row(job.name, f"{night:%A}", str(days), *cells)
+                grid.add_row(job.name, f"{night:%B %d}", str(days), *cells)
     Console(width=100).print(grid)
 
 

@@ -30,7 +30,9 @@ def test_no_rows_are_no_rows() -> None:
     counts=st.lists(st.lists(st.integers(1, 12), min_size=1, max_size=30), min_size=1, max_size=4),
     cap=st.integers(1, 6), cut=st.integers(1, 29),
 )  # fmt: skip
-def test_compacting_part_by_part_keeps_what_compacting_once_keeps(counts: list[list[int]], cap: int, cut: int) -> None:
+def test_compacting_month_by_month_keeps_what_compacting_once_keeps(
+    counts: list[list[int]], cap: int, cut: int
+) -> None:
     days = [(user, day) for user, added in enumerate(counts) for day in range(len(added))]
     users = np.array([user for user, _ in days])
     totals = np.concatenate([np.cumsum(added) for added in counts])

@@ -71,7 +71,7 @@ def within(settings: Settings, folder: Path) -> Settings:
     """The settings with tables in this folder, and few events kept, so that seeds forget some."""
     store = settings.store.model_copy(update={"root": str(folder)})
     return in_new_york(
-        settings.model_copy(update={"store": store, "sequences": config.Sequences(max_events=5, daily_days=2)})
+        settings.model_copy(update={"store": store, "sequences": config.Sequences(max_events=5, daily_days=3)})
     )
 
 
@@ -132,26 +132,36 @@ def test_nights_with_late_events_equal_one_whole_build_and_a_night_again_writes_
 
 
 @pytest.mark.slow
-def test_weeks_that_are_over_are_compacted_once_and_a_day_in_them_is_built_with_all(
+def test_months_that_are_over_are_compacted_once_and_a_day_in_them_is_built_with_all(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
-    """User u comes every day, v on the first alone. The days end on Tuesday, April 4, two days after a Sunday."""
+    """User u comes every day, v on the first alone. Three nights of April end at its fourth day."""
     mine, minutes = within(settings, tmp_path), 24 * 60
     events = [Event("u", 60 + day * minutes, f"i{day % 7}") for day in range(25)] + [Event("v", 90)]
-    night(spark, mine, events, DAYS[0], DAYS[0] + timedelta(days=23))
+    night(spark, mine, events, DAYS[0], DAYS[0] + timedelta(days=22))  # through April 2
+    assert Store(spark, mine.store).read(SEQUENCES).count() == 24
+    night(spark, mine, events, DAYS[0] + timedelta(days=23), DAYS[0] + timedelta(days=24))
     sequences = Store(spark, mine.store).read(SEQUENCES)
-    # Of 16 days through Sunday, March 26, a chain of four, as five events fit into a row; v's one; eight days more.
-    assert sequences.where("as_of_date <= DATE'2017-03-26'").count() == 5
-    assert sequences.count() == 13
-    night(spark, mine, events, DAYS[0] + timedelta(days=24), DAYS[0] + timedelta(days=24))
-    sequences = Store(spark, mine.store).read(SEQUENCES)
-    # Of 23 days a chain of five.
-    assert sequences.where("as_of_date <= DATE'2017-04-02'").count() == 6
-    assert sequences.count() == 8
+    # Of 21 days of March a chain of five, as five events fit into a row; v's one; four days of April.
+    assert sequences.where("as_of_date < DATE'2017-04-01'").count() == 6
+    assert sequences.count() == 10
     assert everything(spark, mine) == whole(spark, mine, events)
     late = [*events, Event("v", 2 * minutes, "b")]
     night(spark, mine, late, DAYS[2], DAYS[0] + timedelta(days=24))
     assert everything(spark, mine) == whole(spark, mine, late)
+
+
+@pytest.mark.slow
+def test_a_month_stays_compacted_when_the_last_days_are_taken_away(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    """Through April 4 March is compacted; through April 2 it would not be, yet its rows are gone."""
+    mine, minutes = within(settings, tmp_path), 24 * 60
+    events = [Event("u", 60 + day * minutes, f"i{day % 7}") for day in range(25)]
+    night(spark, mine, events, DAYS[0], DAYS[0] + timedelta(days=24))
+    fewer = [*events[:23], Event("u", 90 + 20 * minutes, "late")]
+    night(spark, mine, fewer, DAYS[0] + timedelta(days=20), DAYS[0] + timedelta(days=24))
+    assert everything(spark, mine) == whole(spark, mine, fewer)
 
 
 @pytest.mark.slow

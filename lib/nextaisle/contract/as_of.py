@@ -1,7 +1,7 @@
 """The tables sequences and user_profiles, which have a row per user and day, read as of a day.
 
 A row of sequences is a user's history at the end of a day, and holds what the row before it held: a year of rows of a
-daily shopper would hold each event three hundred times. So only the latest days keep all their rows. Of older weeks,
+daily shopper would hold each event three hundred times. So only the latest days keep all their rows. Of older months,
 those through `compacted_through`, a user keeps what still answers every question: rows whose arrays follow on one
 another, so that each event is there about once, and the last one. Any day is told from the row before it and the row
 after it, cut.
@@ -15,17 +15,16 @@ from pyspark.sql import functions as F
 
 
 def compacted_through(last_day: date, daily_days: int) -> date:
-    """The Sunday that ended the latest week that was over `daily_days` before `last_day`.
+    """The end of the latest month that was over `daily_days` before `last_day`.
 
-    A whole week at a time: a night reads all rows after it, which should be few, and rewrites the others once a week.
+    A whole month at a time, so that a night rewrites old days once a month.
 
-    >>> compacted_through(date(2017, 12, 31), daily_days=14)
-    datetime.date(2017, 12, 17)
-    >>> compacted_through(date(2017, 12, 30), daily_days=14)
-    datetime.date(2017, 12, 10)
+    >>> compacted_through(date(2017, 12, 31), daily_days=31)
+    datetime.date(2017, 11, 30)
+    >>> compacted_through(date(2017, 12, 30), daily_days=31)
+    datetime.date(2017, 10, 31)
     """
-    latest = last_day - timedelta(days=daily_days)
-    return latest - timedelta(days=latest.isoweekday() % 7)
+    return (last_day - timedelta(days=daily_days) + timedelta(days=1)).replace(day=1) - timedelta(days=1)
 
 
 def latest_rows(rows: DataFrame, through: date, users: DataFrame | None = None) -> DataFrame:

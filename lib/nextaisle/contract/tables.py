@@ -187,7 +187,7 @@ SESSIONS: Final = Table(
 SEQUENCES: Final = Table(
     "sequences",
     "A user's history as of the end of a day on which it changed; the latest row is the current one. "
-    "Arrays are in step, oldest first, the last sequences.max_events events that have an item. Weeks that were over "
+    "Arrays are in step, oldest first, the last sequences.max_events events that have an item. Months that were over "
     "sequences.daily_days before the last day hold each event about once: any of their days is the row before its end "
     "and, of the next row, the events before its end.",
     (

@@ -1,4 +1,4 @@
-"""Which rows of sequences old weeks keep, so that any day can still be told; see contract/as_of.py."""
+"""Which rows of sequences old months keep, so that any day can still be told; see contract/as_of.py."""
 
 from collections.abc import Iterator
 from datetime import date
