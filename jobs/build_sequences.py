@@ -1,7 +1,6 @@
 """Extends the vocabulary (items), keeps who exists (users), and writes users' histories as of days (sequences)."""
 
 from datetime import date
-from typing import Final
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
@@ -12,11 +11,11 @@ from nextaisle.changes import (
     last_day_known,
     last_day_of_events,
     last_logged_day,
-    last_run,
 )
 from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, USERS
 from nextaisle.job import Job, Night, Result, main
+from nextaisle.ledger import compacted_count, compacted_day
 from nextaisle.partitions import days_literal
 from nextaisle.sequences import (
     catalogue_state,
@@ -30,9 +29,6 @@ from nextaisle.sequences import (
 )
 from nextaisle.store import Store
 
-# The day through which old rows are compacted, in job_runs.rows.
-_COMPACTED: Final = "compacted_through"
-
 
 def run(night: Night) -> Result:
     store, settings = night.store, night.settings
@@ -41,7 +37,7 @@ def run(night: Night) -> Result:
     through = compacted_through(last_day_of_events(store, zone) or last_day_known(night), settings.sequences.daily_days)
     first = first_day_to_build(night, JOB.name, SESSIONS)
     # A compacted day cannot be built alone; nor can one that was compacted when the last event lay later.
-    before = _compacted_before(night)
+    before = compacted_day(store) or date.min
     first = first if first > max(through, before) else EVERYTHING
     catalogue = read_catalogue(night.spark, settings.items, zone)
     events = store.read(EVENTS).where(F.col("event_date") >= F.lit(first))
@@ -56,25 +52,13 @@ def run(night: Night) -> Result:
         _compact(store, sequences, through)
     built = store.fresh()
     counts = {"sequences": built.read(SEQUENCES).where(where).count(), "items": built.read(ITEMS).count()}
-    return Result(counts | {_COMPACTED: _number(through if first == EVERYTHING else max(through, before))})
+    return Result(counts | compacted_count(through if first == EVERYTHING else max(through, before)))
 
 
 def _compact(store: Store, sequences: DataFrame, through: date) -> None:
     rows, days = compacted(sequences, through)
     if days:
-        store.replace(SEQUENCES, rows, days_literal("as_of_date", days), differs=True)
-
-
-def _compacted_before(night: Night) -> date:
-    """Through which day the last run left the table compacted; 0001-01-01 where nothing is known."""
-    last = last_run(night, JOB.name, SESSIONS)
-    number = last["rows"].get(_COMPACTED) if last is not None else None
-    return date.fromisoformat(str(number)) if number else date.min
-
-
-def _number(day: date) -> int:
-    """2017-11-30 as 20171130."""
-    return int(f"{day:%Y%m%d}")
+        store.compact(SEQUENCES, rows, days_literal("as_of_date", days))
 
 
 def inputs(night: Night) -> str:

@@ -218,7 +218,7 @@ def test_a_fixed_cut_decides_the_split() -> None:
     ("assignment", "named"),
     [
         ("sequences.max_events=10", "sequences.max_events is 10, expected at least examples.length"),
-        ("sequences.daily_days=3", "sequences.daily_days is 3, expected at least events.max_late_days [+] 2, 9"),
+        ("sequences.daily_days=3", "sequences.daily_days is 3, expected at least events.max_late_days [+] 3, 10"),
         ("promotion.metric=ndcg_at_7", "promotion.metric is 'ndcg_at_7', expected one at a cut-off of evaluation.ks"),
         ("promotion.metric=loss", "promotion.metric: String should match"),
         ("evaluation.ks=[]", "evaluation.ks: Tuple should have at least 1 item"),

@@ -11,6 +11,7 @@ from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import REJECTED_EVENTS, SEQUENCES, Table
+from nextaisle.kernels import ArrowRows, Part
 from nextaisle.partitions import changed_partitions
 from nextaisle.store import Store
 
@@ -92,6 +93,23 @@ def test_a_table_that_was_built_again_is_not_the_one_that_stood_there(
     assert again.current_version(SEQUENCES) == earlier.number + 1
     assert not again.knows(SEQUENCES, earlier)
     assert again.changed_days(SEQUENCES, earlier) is None
+
+
+@pytest.mark.parametrize("by_python", [True, False])
+def test_a_compaction_takes_rows_away_and_is_no_change_of_its_days(
+    spark: SparkSession, store: Store, by_python: bool
+) -> None:
+    store.replace_days(SEQUENCES, sequences(spark, 1, 2, 3), date(2024, 1, 1), date(2024, 1, 3))
+    before = store.version(SEQUENCES)
+    assert before is not None
+    rows = sequences(spark, 2)
+    store.compact(
+        SEQUENCES, ArrowRows(SEQUENCES, (Part(rows),)) if by_python else rows, "as_of_date < DATE'2024-01-03'"
+    )
+    assert days_of(store) == [2, 3]
+    assert store.fresh().changed_days(SEQUENCES, before) == set()
+    store.fresh().replace_days(SEQUENCES, sequences(spark, 3, item="b"), date(2024, 1, 3), date(2024, 1, 3))
+    assert store.fresh().changed_days(SEQUENCES, before) == {date(2024, 1, 3)}
 
 
 def test_active_files_leave_out_what_was_replaced(spark: SparkSession, store: Store) -> None:

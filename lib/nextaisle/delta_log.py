@@ -31,7 +31,9 @@ _CONFLICTS: Final = (
 )  # fmt: skip
 # What is read of a line of the log.
 _FILE = "struct<partitionValues: map<string, string>, dataChange: boolean>"
-_COMMIT = f"add {_FILE}, remove {_FILE}"
+_COMMIT = f"add {_FILE}, remove {_FILE}, commitInfo struct<userMetadata: string>"
+# What Delta's log says of a commit of rows that answer what more rows answered before.
+COMPACTION: Final = "compaction: as of any day the table tells what it told"
 
 
 @contextmanager
@@ -78,7 +80,7 @@ class DeltaLog:
         """The values of a partition column whose files came or went in versions first to last.
 
         None where Delta has cleaned the log of those versions away. Files that were only rewritten, as by OPTIMIZE, do
-        not count.
+        not count, and neither do those of a compaction.
         """
         if first > last:
             return set()
@@ -89,9 +91,12 @@ class DeltaLog:
             if error.getCondition() == "PATH_NOT_FOUND":
                 return None
             raise
-        moved = commits.select(F.explode(F.array("add", "remove")).alias("file")).where("file.dataChange")
-        values = moved.select(F.col("file.partitionValues")[column].alias("value")).distinct()
-        return {row["value"] for row in values.collect()}
+        note, commit = F.col("commitInfo.userMetadata").alias("note"), F.col("_metadata.file_path").alias("commit")
+        moved = commits.select(commit, note, F.explode(F.array("add", "remove")).alias("file"))
+        value = F.when(F.col("file.dataChange"), F.col("file.partitionValues")[column])
+        by_commit = moved.groupBy("commit").agg(F.max("note").alias("note"), F.collect_set(value).alias("values"))
+        changing = by_commit.where(~F.col("note").eqNullSafe(COMPACTION)).collect()
+        return {value for row in changing for value in row["values"]}
 
     def folder(self) -> str | None:
         """The table's folder where it lies on a file system of this machine, be it a mounted one; None elsewhere."""
@@ -122,11 +127,11 @@ class Transaction:
     def __init__(self, spark: SparkSession, transaction: JavaObject) -> None:
         self._spark, self._transaction = spark, transaction
 
-    def replace_files(self, table: Table, where: str, files: Sequence[NewFile]) -> bool:
+    def replace_files(self, table: Table, where: str, files: Sequence[NewFile], note: str | None = None) -> bool:
         """Commits `files`, which lie in the folder already, in place of those whose partitions match `where`.
 
         Gives whether there was anything to commit. Of a file Delta is told its rows, not its columns' bounds: within a
-        day they leave no file out.
+        day they leave no file out. `note` is kept with the commit, as its userMetadata.
 
         Raises:
             ConflictError: another writer committed such partitions meanwhile.
@@ -139,10 +144,11 @@ class Transaction:
         actions += [gone.apply(number).remove() for number in range(gone.length())]
         if not actions:
             return False
-        some, none = jvm.scala.Option.apply, jvm.scala.Option.empty()
+        some = jvm.scala.Option.apply
         layout = some(self._sequence(list(table.partition)))
         overwrite = jvm.org.apache.spark.sql.SaveMode.Overwrite
-        write = getattr(jvm.org.apache.spark.sql.delta, "DeltaOperations$Write")(overwrite, layout, some(where), none)
+        operation = getattr(jvm.org.apache.spark.sql.delta, "DeltaOperations$Write")
+        write = operation(overwrite, layout, some(where), some(note))
         with conflicts_named(table):
             self._transaction.commit(self._sequence(actions), write)
         return True

@@ -4,6 +4,8 @@ Its own commits number the runs: a machine's clock may have been wrong for a nig
 """
 
 from collections.abc import Mapping
+from datetime import date
+from typing import Final
 
 from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
@@ -11,6 +13,9 @@ from pyspark.sql import functions as F
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
 from nextaisle.delta_log import Version
 from nextaisle.store import Store
+
+# In the rows of a run that wrote sequences: the day through which it left them compacted, 2017-11-30 as 20171130.
+_COMPACTED: Final = "compacted_through"
 
 
 def finished_runs(store: Store, job: str) -> DataFrame:
@@ -38,6 +43,19 @@ def versions_read_last(runs: DataFrame) -> dict[str, Version]:
     version = F.struct("number", F.coalesce(F.col("table_ids")[F.col("name")], F.lit("")).alias("table_id"))
     newest = read.groupBy("name").agg(F.max_by(version, "order").alias("version"))
     return {row["name"]: Version(*row["version"]) for row in newest.collect()}
+
+
+def compacted_day(store: Store) -> date | None:
+    """Through which day table sequences is compacted, as the newest run told that wrote it; None where none did."""
+    told = F.col("rows")[_COMPACTED]
+    runs = store.fresh().read(JOB_RUNS).where((F.col("outcome") == "done") & told.isNotNull())
+    run = newest_first(runs.select(told.alias("number"), "run_number", "started_time", "run_id")).first()
+    return date.fromisoformat(str(run["number"])) if run else None
+
+
+def compacted_count(day: date) -> dict[str, int]:
+    """What a run that wrote sequences adds to its rows, for `compacted_day`."""
+    return {_COMPACTED: int(f"{day:%Y%m%d}")}
 
 
 def left_the_current(run: Row, store: Store) -> bool:

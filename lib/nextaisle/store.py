@@ -24,7 +24,7 @@ from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
-from nextaisle.delta_log import DeltaLog, Transaction, Version, conflicts_named
+from nextaisle.delta_log import COMPACTION, DeltaLog, Transaction, Version, conflicts_named
 from nextaisle.kernels import ArrowRows
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import changed_partitions, condition
@@ -128,7 +128,7 @@ class Store:
         """The days with files that came or went after version `since`, through the pinned one.
 
         None where Delta has cleaned the log of those versions away, or where `since` is of a table that was here
-        before. Files that were only rewritten, as by OPTIMIZE, do not count.
+        before. Files that were only rewritten, as by OPTIMIZE, do not count, and neither does `compact`.
         """
         self.read(table)
         pinned = self.ledger.read[table.name]
@@ -142,10 +142,8 @@ class Store:
         day = _day_of(table)
         self.replace(table, rows, f"{day} >= DATE'{first:%Y-%m-%d}' AND {day} <= DATE'{last:%Y-%m-%d}'")
 
-    def replace(self, table: Table, rows: DataFrame | ArrowRows, where: str, differs: bool = False) -> None:
+    def replace(self, table: Table, rows: DataFrame | ArrowRows, where: str) -> None:
         """Makes `rows` the contents of the partitions of `where`. Partitions that already hold them are not touched.
-
-        Where all of them are known to differ, they need not be read to be compared.
 
         `where` speaks of partition columns only. Every row of `rows` must match it, else the write is refused. A
         table without partitions is replaced as a whole, where "true". Python writes what it has made by itself, where
@@ -155,25 +153,36 @@ class Store:
             SchemaError: `rows` are not the table's.
             ConflictError: another writer committed meanwhile.
         """
+        self._replace(table, rows, where)
+
+    def compact(self, table: Table, rows: DataFrame | ArrowRows, where: str) -> None:
+        """Makes `rows` the contents of the partitions of `where`, each of which loses rows that no answer needs.
+
+        `changed_days` leaves such a commit out. The partitions are known to differ, so they are not read to compare
+        them. Raises what `replace` does.
+        """
+        self._replace(table, rows, where, COMPACTION)
+
+    def _replace(self, table: Table, rows: DataFrame | ArrowRows, where: str, note: str | None = None) -> None:
         if isinstance(rows, DataFrame):
             check_schema(rows, table)
-        with self._writing(table) as is_new:
+        with self._writing(table):
             folder = self._log(table).folder()
             if isinstance(rows, DataFrame):
-                self._replace_rows(table, rows, where, is_new or differs)
+                self._replace_rows(table, rows, where, note)
             elif folder is None or table.partition != (table.day,):
-                self._replace_rows(table, rows.frame(), where, is_new or differs)
+                self._replace_rows(table, rows.frame(), where, note)
             else:
                 # Before anything is computed: from here on Delta tells whether somebody else commits.
                 transaction = self._log(table).begin()
                 self._check_base(table)
                 with write_files(rows, folder, self._codec) as files:
-                    self._replace_files(table, files, where, is_new or differs, transaction)
+                    self._replace_files(table, files, where, transaction, note)
 
-    def _replace_rows(self, table: Table, rows: DataFrame, where: str, differs: bool) -> None:
+    def _replace_rows(self, table: Table, rows: DataFrame, where: str, note: str | None) -> None:
         before = self._latest(table).where(where)
-        if differs or before.isEmpty():
-            self._overwrite(table, rows, where)
+        if note or before.isEmpty():
+            self._overwrite(table, rows, where, note)
             return
         staged = rows.persist(StorageLevel.DISK_ONLY)
         try:
@@ -185,19 +194,19 @@ class Store:
             staged.unpersist()
 
     def _replace_files(
-        self, table: Table, files: NewFiles, where: str, differs: bool, transaction: Transaction
+        self, table: Table, files: NewFiles, where: str, transaction: Transaction, note: str | None
     ) -> None:
         """The very files that are compared with what is there are committed, or taken away."""
         files.refuse_others(self.spark, table, where)
         only, before = where, self._latest(table).where(where)
-        if not differs and not before.isEmpty():
+        if not note and not before.isEmpty():
             changed = changed_partitions(table, before, files.rows(self.spark, table))
             if not changed:
                 return
             files.keep({row[table.day] for row in changed})
             only = f"({where}) AND ({condition(table, changed)})"
         with files.committing():
-            if transaction.replace_files(table, only, files.kept):
+            if transaction.replace_files(table, only, files.kept, note):
                 self._base[table.name] = self._note_commit(table)
                 self.ledger.bytes_written += sum(file.size for file in files.kept)
 
@@ -298,9 +307,10 @@ class Store:
         if changes and table.name in self._base:
             self._base[table.name] = self.current_version(table) or 0
 
-    def _overwrite(self, table: Table, rows: DataFrame, where: str) -> None:
+    def _overwrite(self, table: Table, rows: DataFrame, where: str, note: str | None = None) -> None:
         self._check_base(table)
         writer = rows.write.format("delta").mode("overwrite")
+        writer = writer.option("userMetadata", note) if note else writer
         writer = writer.option("replaceWhere", where) if table.partition else writer
         self._base[table.name] = self._save(table, writer)
 

@@ -23,6 +23,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EXAMPLES, ITEMS, SEQUENCES, SESSIONS, Table
 from nextaisle.job import Job, Outcome, execute
+from nextaisle.ledger import compacted_day
 from nextaisle.sequences import changed_items, read_catalogue, rebuild_sequences
 from nextaisle.sessions import rebuild_sessions
 from nextaisle.store import Store
@@ -139,12 +140,17 @@ def test_months_that_are_over_are_compacted_once_and_a_day_in_them_is_built_with
     mine, minutes = within(settings, tmp_path), 24 * 60
     events = [Event("u", 60 + day * minutes, f"i{day % 7}") for day in range(25)] + [Event("v", 90)]
     night(spark, mine, events, DAYS[0], DAYS[0] + timedelta(days=22))  # through April 2
-    assert Store(spark, mine.store).read(SEQUENCES).count() == 24
+    store = Store(spark, mine.store)
+    assert store.read(SEQUENCES).count() == 24
+    before = store.ledger.read[SEQUENCES.name]
     night(spark, mine, events, DAYS[0] + timedelta(days=23), DAYS[0] + timedelta(days=24))
     sequences = Store(spark, mine.store).read(SEQUENCES)
     # Of 21 days of March a chain of five, as five events fit into a row; v's one; four days of April.
     assert sequences.where("as_of_date < DATE'2017-04-01'").count() == 6
     assert sequences.count() == 10
+    assert compacted_day(store) == date(2017, 3, 31)
+    # Of the days of March nothing that was told has changed.
+    assert store.fresh().changed_days(SEQUENCES, before) == {date(2017, 4, 3), date(2017, 4, 4)}
     assert everything(spark, mine) == whole(spark, mine, events)
     late = [*events, Event("v", 2 * minutes, "b")]
     night(spark, mine, late, DAYS[2], DAYS[0] + timedelta(days=24))

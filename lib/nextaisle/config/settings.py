@@ -64,11 +64,14 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _late_events_change_daily_rows(self) -> Self:
-        if self.sequences.daily_days < self.events.max_late_days + 2:
+        # The last day may be one that the clock of a device is ahead.
+        ahead = -(-self.events.clock_skew_minutes // 1440)
+        least = self.events.max_late_days + ahead + 2
+        if self.sequences.daily_days < least:
             raise ValueError(
-                f"sequences.daily_days is {self.sequences.daily_days}, expected at least events.max_late_days + 2, "
-                f"{self.events.max_late_days + 2}: a late event, or the session that it prolongs from the day before, "
-                "would fall among rows that are compacted already, and each night would build everything"
+                f"sequences.daily_days is {self.sequences.daily_days}, expected at least events.max_late_days + "
+                f"{ahead + 2}, {least}: a late event, or the session that it prolongs from the day before, would fall "
+                "among rows that are compacted already, and each night would build everything"
             )
         return self
 

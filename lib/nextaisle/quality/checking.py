@@ -10,8 +10,6 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from nextaisle.changes import last_day_of_events
-from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.errors import ConfigurationError
 from nextaisle.contract.identities import with_linked_users
 from nextaisle.contract.tables import (
@@ -24,6 +22,7 @@ from nextaisle.contract.tables import (
     Table,
 )
 from nextaisle.job import Night, Result
+from nextaisle.ledger import compacted_day
 from nextaisle.quality.days import days_to_check
 from nextaisle.quality.drift import GAP_DAYS, drift_outcomes, read_history
 from nextaisle.quality.expectations import ERROR, WARNING, Severity, Suite
@@ -71,13 +70,12 @@ def check_tables(night: Night, tables: Sequence[Table], listed_users: DataFrame)
 
 def _values(night: Night, first: date, last: date) -> dict[str, Any]:
     settings, zone = night.settings, night.settings.source.time_zone
-    last_known = last_day_of_events(night.store, zone) or last
     return {
         "first": first,
         "last": last,
         "time_zone": zone,
         "keeps_types": settings.events.unknown_types == "keep",
-        "compacted_through": compacted_through(last_known, settings.sequences.daily_days),
+        "compacted_through": compacted_day(night.store) or date.min,
         "max_hours": settings.sessions.max_hours,
         "collapse_types": json.dumps(settings.sessions.collapse_types),
         "max_events": settings.sequences.max_events,

@@ -29,9 +29,15 @@ def compacted(sequences: DataFrame, through: date) -> tuple[ArrowRows, list[date
     days = sorted(row["as_of_date"] for row in judged.where("NOT is_kept").select("as_of_date").distinct().collect())
     kept = judged.where("is_kept").select("user_id", "as_of_date")
     rows = old.where(F.col("as_of_date").isin(days)).join(kept, ["user_id", "as_of_date"], "left_semi")
-    # By day: each file is then written at once, and closed.
-    by_day = rows.select(*SEQUENCES.names).sortWithinPartitions("as_of_date", "user_id")
-    return ArrowRows(SEQUENCES, (Part(by_day),)), days
+    return ArrowRows(SEQUENCES, (Part(_by_day(rows, len(days))),)), days
+
+
+def _by_day(rows: DataFrame, days: int) -> DataFrame:
+    """Few tasks have rows of one day, and one task has few days: there would be a file for each of both."""
+    tasks = int(rows.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
+    part = F.pmod(F.xxhash64("user_id"), F.lit(max(1, tasks // max(1, days))))
+    dealt = rows.select(*SEQUENCES.names).repartition("as_of_date", part)
+    return dealt.sortWithinPartitions("as_of_date", "user_id")
 
 
 def is_kept(user_N: Integers, count_N: Integers, size_N: Integers) -> NDArray[np.bool_]:
