@@ -34,11 +34,11 @@ def run(night: Night) -> Result:
     store, settings = night.store, night.settings
     sessions, sequences = store.read(SESSIONS), store.read(SEQUENCES)
     zone, known_through = settings.source.time_zone, last_logged_day(night)
-    through = compacted_through(last_day_of_events(store, zone) or last_day_known(night), settings.sequences.daily_days)
+    due = compacted_through(last_day_of_events(store, zone) or last_day_known(night), settings.sequences.daily_days)
     first = first_day_to_build(night, JOB.name, SESSIONS)
     # A compacted day cannot be built alone; nor can one that was compacted when the last event lay later.
-    before = compacted_day(store) or date.min
-    first = first if first > max(through, before) else EVERYTHING
+    done = compacted_day(store) or EVERYTHING
+    first = first if first > max(due, done) else EVERYTHING
     catalogue = read_catalogue(night.spark, settings.items, zone)
     events = store.read(EVENTS).where(F.col("event_date") >= F.lit(first))
     store.merge(ITEMS, changed_items(events, catalogue, store.read(ITEMS), known_through))
@@ -47,12 +47,12 @@ def run(night: Night) -> Result:
         store.merge(USERS, changed_users(users, store.read(USERS), known_through))
     known = store.fresh().read(ITEMS)
     where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
-    store.replace(SEQUENCES, rebuild_sequences(sessions, sequences, known, first, through, settings), where)
-    if first != EVERYTHING and through > before:
-        _compact(store, sequences, through)
+    store.replace(SEQUENCES, rebuild_sequences(sessions, sequences, known, first, due, settings), where)
+    if first != EVERYTHING and due > done:
+        _compact(store, sequences, due)
     built = store.fresh()
     counts = {"sequences": built.read(SEQUENCES).where(where).count(), "items": built.read(ITEMS).count()}
-    return Result(counts | compacted_count(through if first == EVERYTHING else max(through, before)))
+    return Result(counts | compacted_count(due if first == EVERYTHING else max(due, done)))
 
 
 def _compact(store: Store, sequences: DataFrame, through: date) -> None:

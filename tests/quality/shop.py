@@ -149,6 +149,7 @@ def judged(run_id: str, hour: int) -> Row:
 def good_tables() -> dict[str, list[Row]]:
     price, one = Decimal("2.5000"), Decimal("1.000")
     bought = {"event_types": ["view", "purchase"], "prices": [None, price], "quantities": [None, one]}
+    remembered = {name: bought[name] for name in ("event_types", "prices")}
     return {
         "source_files": [
             source_file("f1", DAY_1, 4, 3, rejected_count=1), source_file("f2", DAY_2, 4, 3, duplicate_count=1),
@@ -166,7 +167,7 @@ def good_tables() -> dict[str, list[Row]]:
             session("u2", "u", (at(2, 9), None), (at(2, 9, 5), "a")),
         ],
         "sequences": [
-            sequence("u", 1, (at(1, 10), "a"), (at(1, 10, 10), "b"), event_types=["view", "purchase"]),
+            sequence("u", 1, (at(1, 10), "a"), (at(1, 10, 10), "b"), **remembered),
             sequence("v", 1, (at(1, 23, 50), "a")),
             sequence("u", 2, (at(1, 10), "a"), (at(1, 10, 10), "b"), (at(2, 9, 5), "a")),
             sequence("v", 2, (at(1, 23, 50), "a"), (at(2, 0, 10), "b")),

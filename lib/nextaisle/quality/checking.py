@@ -10,6 +10,7 @@ from typing import Any, Final
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from nextaisle.changes import EVERYTHING
 from nextaisle.contract.errors import ConfigurationError
 from nextaisle.contract.identities import with_linked_users
 from nextaisle.contract.tables import (
@@ -75,7 +76,7 @@ def _values(night: Night, first: date, last: date) -> dict[str, Any]:
         "last": last,
         "time_zone": zone,
         "keeps_types": settings.events.unknown_types == "keep",
-        "compacted_through": compacted_day(night.store) or date.min,
+        "compacted_through": compacted_day(night.store) or EVERYTHING,
         "max_hours": settings.sessions.max_hours,
         "collapse_types": json.dumps(settings.sessions.collapse_types),
         "max_events": settings.sequences.max_events,

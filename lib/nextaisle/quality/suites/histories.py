@@ -1,5 +1,6 @@
 """Suites of what is known of users: identities, sessions, sequences, and that the three tell the same."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from nextaisle.contract.tables import EVENTS, IDENTITIES, SEQUENCES, SESSIONS
@@ -20,10 +21,21 @@ _IS_WHOLE: Final = "not array_contains(from_json(:collapse_types, 'array<string>
 _COUNTS: Final = "coalesce(counts, transform(event_times, time -> 1))"
 
 
-def _checksum(name: str) -> str:
+_OF_SESSIONS: Final = ("event_times", "item_ids", "event_types", "prices", "quantities")
+# Of these sequences tell the events that have an item.
+_OF_SEQUENCES: Final = ("event_times", "item_ids", "event_types", "prices")
+_SIZES: Final = ", ".join(f"size({column})" for column in _OF_SEQUENCES)
+
+
+def _checksum(columns: Sequence[str], name: str, which: str = "true") -> str:
     """Equal for the same events in any order. 40 bits of each hash, so that the sum of millions stays an integer."""
-    event = "xxhash64(event_times, item_ids, event_types, prices, quantities)"
-    return f"sum(shiftright({event}, 24)) filter (where {_IS_WHOLE}) as {name}"
+    event = f"xxhash64({', '.join(columns)})"
+    return f"sum(shiftright({event}, 24)) filter (where {_IS_WHOLE} and {which}) as {name}"
+
+
+def _of_the_day(column: str) -> str:
+    """What the row's day brought of a list: the end of it."""
+    return f"slice({column}, size({column}) - day_count + 1, day_count) as {column}"
 
 
 # What a user did on a day, as events, sessions and sequences have it.
@@ -31,24 +43,34 @@ _USER_DAYS = Suite(
     EVENTS,
     f"""
     with happened as (
-      select day, user_id, count(*) as event_count, count(item_ids) as item_count, {_checksum("event_checksum")}
+      select day, user_id, count(*) as event_count, count(item_ids) as item_count,
+        {_checksum(_OF_SESSIONS, "event_checksum")},
+        {_checksum(_OF_SEQUENCES, "item_checksum", "item_ids is not null")}
       from (
         select event_date as day, user_id, event_time as event_times, item_id as item_ids, event_type as event_types,
           price as prices, quantity as quantities from {{linked_events}}
       ) group by day, user_id
     ), visited as (
-      select day, user_id, sum(counts) as visit_count, {_checksum("visit_checksum")}
+      select day, user_id, sum(counts) as visit_count, {_checksum(_OF_SESSIONS, "visit_checksum")}
       from (
         select user_id, {local_day("event.event_times")} as day, event.*
         from (select * except (counts), {_COUNTS} as counts from {{sessions}})
         lateral view explode(arrays_zip(event_times, item_ids, event_types, prices, quantities, counts)) as event
       ) group by day, user_id
     ), remembered as (
-      select as_of_date as day, user_id, count(*) as history_count from {{sequences}} group by as_of_date, user_id
+      select day, user_id, count(*) as history_count, {_checksum(_OF_SEQUENCES, "history_checksum")}
+      from (
+        select day, user_id, event.* from (
+          select day, user_id, {", ".join(map(_of_the_day, _OF_SEQUENCES))} from (
+            select *, as_of_date as day, least(array_min(array({_SIZES})), size(filter(event_times, time ->
+              {local_day("time")} = as_of_date))) as day_count from {{sequences}}
+          )
+        ) lateral view outer explode(arrays_zip({", ".join(_OF_SEQUENCES)})) as event
+      ) group by day, user_id
     )
-    select day, user_id, event_checksum, visit_checksum, coalesce(event_count, 0) as event_count,
-      coalesce(item_count, 0) as item_count, coalesce(visit_count, 0) as visit_count,
-      coalesce(history_count, 0) as history_count
+    select day, user_id, event_checksum, visit_checksum, item_checksum, history_checksum,
+      coalesce(event_count, 0) as event_count, coalesce(item_count, 0) as item_count,
+      coalesce(visit_count, 0) as visit_count, coalesce(history_count, 0) as history_count
     from happened full join visited using (day, user_id) full join remembered using (day, user_id)
     """,
     ("user_id",),
@@ -59,6 +81,11 @@ _USER_DAYS = Suite(
         Expectation(
             "reconciled_sequences",
             "(history_count > 0) = (item_count > 0) or (day <= :compacted_through and history_count = 0)",
+        ),
+        # Nor is anything told of a row that is not there, or that the day alone has filled.
+        Expectation(
+            "reconciled_sequence_events",
+            "item_count = 0 or history_count = 0 or item_count > :max_events or history_checksum <=> item_checksum",
         ),
     ),
 )
