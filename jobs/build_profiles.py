@@ -2,28 +2,32 @@
 
 from pyspark.sql import functions as F
 
+from nextaisle.changes import changed_sessions
 from nextaisle.contract.tables import CATEGORY_PRICES, ITEM_GRAPH, ITEMS, SESSIONS, USER_PROFILES
 from nextaisle.job import Job, Night, Result, main
 from nextaisle.profiles import (
+    SEED,
     category_prices_of,
     count_left_out,
     events_since,
     first_touched_day,
     rebuild_item_graph,
     rebuild_profiles,
-    seeds_of,
 )  # fmt: skip
 
 
 def run(night: Night) -> Result:
     store, settings, zone = night.store, night.settings, night.settings.source.time_zone
     first = first_touched_day(night, JOB.name)
-    sessions, where = store.read(SESSIONS), f">= DATE'{first:%Y-%m-%d}'"
+    # Pinned together: seeds that another run makes meanwhile, of later sessions, would not fit these.
+    sessions, _ = store.read(SESSIONS), store.read(USER_PROFILES)
+    where = f">= DATE'{first:%Y-%m-%d}'"
     events = events_since(sessions, store.read(ITEMS), first, settings.profiles, zone)
     store.replace(CATEGORY_PRICES, category_prices_of(events), f"event_date {where}")
     since = F.date_sub(F.lit(first), settings.profiles.price_days - 1)
     prices = store.fresh().read(CATEGORY_PRICES).where(F.col("event_date") >= since)
-    seeds = seeds_of(store.read(USER_PROFILES), sessions, first, zone)
+    users = changed_sessions(sessions, first, zone).select("user_id").distinct()
+    seeds = store.latest_rows(USER_PROFILES, SEED, users, first)
     store.replace(USER_PROFILES, rebuild_profiles(events, seeds, prices, settings.profiles), f"as_of_date {where}")
     graph = rebuild_item_graph(sessions, first, settings.item_graph, zone)
     store.replace(ITEM_GRAPH, graph, f"event_date {where}")

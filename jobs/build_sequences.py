@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.changes import (
     EVERYTHING,
+    changed_sessions,
     first_day_to_build,
     last_day_known,
     last_day_of_events,
@@ -18,6 +19,7 @@ from nextaisle.job import Job, Night, Result, main
 from nextaisle.ledger import compacted_count, compacted_day
 from nextaisle.partitions import days_literal
 from nextaisle.sequences import (
+    SEED,
     catalogue_state,
     changed_items,
     changed_users,
@@ -32,6 +34,7 @@ from nextaisle.store import Store
 
 def run(night: Night) -> Result:
     store, settings = night.store, night.settings
+    # Pinned together: seeds that another run makes meanwhile, of later sessions, would not fit these.
     sessions, sequences = store.read(SESSIONS), store.read(SEQUENCES)
     zone, known_through = settings.source.time_zone, last_logged_day(night)
     due = compacted_through(last_day_of_events(store, zone) or last_day_known(night), settings.sequences.daily_days)
@@ -47,7 +50,9 @@ def run(night: Night) -> Result:
         store.merge(USERS, changed_users(users, store.read(USERS), known_through))
     known = store.fresh().read(ITEMS)
     where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
-    store.replace(SEQUENCES, rebuild_sequences(sessions, sequences, known, first, due, settings), where)
+    changed = changed_sessions(sessions, first, zone)
+    seeds = store.latest_rows(SEQUENCES, SEED, changed.select("user_id").distinct(), first)
+    store.replace(SEQUENCES, rebuild_sequences(changed, seeds, known, first, due, settings), where)
     if first != EVERYTHING and due > done:
         _compact(store, sequences, due)
     built = store.fresh()

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 from delta.exceptions import captured
 from py4j.java_gateway import JavaObject
 from pyspark.errors import AnalysisException
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
@@ -102,6 +102,15 @@ class DeltaLog:
         """The table's folder where it lies on a file system of this machine, be it a mounted one; None elsewhere."""
         uri = self._log.dataPath().toUri()
         return str(uri.getPath()) if uri.getScheme() in (None, "file") else None
+
+    def files(self, number: int, day: str) -> DataFrame:
+        """The data files of a version: path, as a URL in the folder or a whole one; name; and the partition's day."""
+        none = self._spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
+        files = DataFrame(self._log.getSnapshotAt(number, none, none).allFiles().toDF(), self._spark)
+        # A path is no form: a plus sign in it is one.
+        last = F.replace(F.element_at(F.split("path", "/"), -1), F.lit("+"), F.lit("%2B"))
+        name = F.url_decode(last).alias("name")
+        return files.select("path", name, F.col("partitionValues")[day].cast("date").alias(day))
 
     def begin(self) -> "Transaction":
         return Transaction(self._spark, self._log.startTransaction())

@@ -30,7 +30,7 @@ from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, Conf
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
 from nextaisle.delta_log import Version
 from nextaisle.ledger import finished_runs, left_the_current, newest_first, version_left, version_read
-from nextaisle.spark import create_session
+from nextaisle.spark import bytes_read, create_session
 from nextaisle.spark_rules import check_with_spark
 from nextaisle.store import Store
 
@@ -138,6 +138,7 @@ def execute(job: Job, settings: Settings, spark: SparkSession, first: date | Non
     started, clock, run_id = datetime.now(UTC), time.monotonic(), uuid.uuid4().hex
     log.info("%s: days %s to %s", job.name, first, last)
     for tries_left in reversed(range(_TRIES)):
+        read_before = bytes_read(spark)
         night = Night(settings, spark, Store(spark, settings.store), first, last, rules_key(job, settings))
         outcome, key = _attempt(job, night, run_id, clock)
         if outcome.exit_code != ConflictError.exit_code or not tries_left:
@@ -145,7 +146,7 @@ def execute(job: Job, settings: Settings, spark: SparkSession, first: date | Non
         log.warning("%s: %s; reading again, %d tries left", job.name, outcome.reason, tries_left)
     log.info("%s: %s in %.1f s %s", job.name, outcome.outcome, outcome.seconds, outcome.rows or "")
     if job.is_recorded:
-        _record(night, outcome, key, started)
+        _record(night, outcome, key, started, read_before)
     return outcome
 
 
@@ -262,23 +263,24 @@ def _numbers(versions: Mapping[str, Version]) -> dict[str, int]:
     return {name: version.number for name, version in versions.items()}
 
 
-def _record(night: Night, outcome: Outcome, key: str, started: datetime) -> None:
+def _record(night: Night, outcome: Outcome, key: str, started: datetime, read_before: int) -> None:
     try:
-        row = _run_row(night, outcome, key, started)
+        read = bytes_read(night.spark) - read_before + night.store.bytes_looked_up
+        row = _run_row(night, outcome, key, started, read)
         night.store.append(JOB_RUNS, night.spark.createDataFrame([row], JOB_RUNS.schema))
     except Exception:
         # The job's own outcome is what the orchestrator must hear of.
         log.error("job_runs could not be written: %s", traceback.format_exc())
 
 
-def _run_row(night: Night, outcome: Outcome, key: str, started: datetime) -> Row:
+def _run_row(night: Night, outcome: Outcome, key: str, started: datetime, read: int) -> Row:
     store, ledger = night.store, night.store.ledger
     versions = ledger.read | {name: version for name in outcome.versions if (version := store.version(TABLES[name]))}
     return Row(
         run_id=outcome.run_id, job=outcome.job, first_date=outcome.first, last_date=outcome.last, job_key=key,
         rules_key=night.rules_key,
         outcome=outcome.outcome, reason=outcome.reason or None, versions_read=_numbers(ledger.read),
-        versions_written=outcome.versions, rows=outcome.rows, bytes_written=ledger.bytes_written,
+        versions_written=outcome.versions, rows=outcome.rows, bytes_written=ledger.bytes_written, bytes_read=read,
         tracking_run_id=outcome.tracking_run_id or None, started_time=started, seconds=outcome.seconds,
         run_number=store.current_version(JOB_RUNS) or 0, table_ids={name: of.table_id for name, of in versions.items()},
     )  # fmt: skip

@@ -46,7 +46,10 @@ def versions_read_last(runs: DataFrame) -> dict[str, Version]:
 
 
 def compacted_day(store: Store) -> date | None:
-    """Through which day table sequences is compacted, as the newest run told that wrote it; None where none did."""
+    """Through which day table sequences is compacted, as the newest run told that wrote it; None where none did.
+
+    A run that was killed after its commit has told nothing: until the next one a month more may be compacted.
+    """
     told = F.col("rows")[_COMPACTED]
     runs = store.fresh().read(JOB_RUNS).where((F.col("outcome") == "done") & told.isNotNull())
     run = newest_first(runs.select(told.alias("number"), "run_number", "started_time", "run_id")).first()

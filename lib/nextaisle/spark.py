@@ -87,6 +87,12 @@ def staged(rows: DataFrame, by: str = "") -> DataFrame:
     return DataFrame(fixed, session)
 
 
+def bytes_read(spark: SparkSession) -> int:
+    """By all tasks of the application so far, from files; not what Python reads by itself."""
+    executors = spark._jsc.sc().statusStore().executorList(False)
+    return sum(int(executors.apply(number).totalInputBytes()) for number in range(executors.size()))
+
+
 def literally(path: str) -> str:
     """The path for Hadoop and Spark, which would take [1] or * in it for a pattern."""
     return re.sub(r"([\[\]{}*?\\])", r"\\\1", path)

@@ -6,13 +6,14 @@ was read ends up in job_runs. Nothing is committed that would leave the contents
 
 import fcntl
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from delta.tables import DeltaTable
+from pyspark.accumulators import Accumulator
 from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
@@ -26,6 +27,7 @@ from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
 from nextaisle.delta_log import COMPACTION, DeltaLog, Transaction, Version, conflicts_named
 from nextaisle.kernels import ArrowRows
+from nextaisle.lookup import CODE, file_code, rows_of_users
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import changed_partitions, condition
 
@@ -61,6 +63,7 @@ class Store:
         self.ledger = Ledger()
         # What this store's rows were made from: another's commit in between must not be overwritten.
         self._base: dict[str, int] = {}
+        self._bytes_looked_up: Accumulator[int] | None = None
 
     def fresh(self) -> "Store":
         """The same tables with nothing pinned and an empty ledger, for the next job."""
@@ -97,6 +100,35 @@ class Store:
                 return self.spark.createDataFrame([], table.schema)
             self.ledger.read[table.name], self._base[table.name] = version, version.number
         return self._at(table, self.ledger.read[table.name].number)
+
+    def latest_rows(self, table: Table, columns: Sequence[str], users: DataFrame, before: date) -> DataFrame:
+        """Of a table with a row per user and day: the latest row before a day of each of `users` (user_id).
+
+        Where Python reaches the table's folder it reads of the files what lookup.py says, else Spark reads them whole.
+        """
+        day, span = _day_of(table), self.span(table)
+        known = self.read(table).where(F.col(day) < F.lit(before))
+        if span is None or span[0] >= before:
+            return known.select(*columns).where(F.lit(False))
+        folder, version = self._log(table).folder(), self.ledger.read[table.name].number
+        if folder is None:
+            latest = known.join(users, "user_id", "left_semi").groupBy("user_id").agg(F.max(day).alias(day))
+            return known.join(latest, ["user_id", day], "left_semi").select(*columns)
+        narrow = self._raw(table, version).where(F.col(day) < F.lit(before))
+        coded = narrow.select("user_id", file_code(F.col(day), F.col("_metadata.file_name")))
+        latest = coded.join(users, "user_id", "left_semi").groupBy("user_id").agg(F.max(CODE).alias(CODE))
+        files = self._log(table).files(version, day).where(F.col(day) < F.lit(before))
+        files = files.select("path", day, file_code(F.col(day), F.col("name")))
+        return rows_of_users(latest, files, folder, table, columns, self._looked_up().add)
+
+    @property
+    def bytes_looked_up(self) -> int:
+        """What Python has read of files in `latest_rows`, of which Spark's own counters do not know."""
+        return self._bytes_looked_up.value if self._bytes_looked_up else 0
+
+    def _looked_up(self) -> "Accumulator[int]":
+        self._bytes_looked_up = self._bytes_looked_up or self.spark.sparkContext.accumulator(0)
+        return self._bytes_looked_up
 
     def read_earlier(self, table: Table, version: Version) -> DataFrame:
         """The table as of an earlier version; what Spark raises when it reads files that VACUUM has taken."""
@@ -263,13 +295,16 @@ class Store:
         return self._at(table, self.current_version(table) or 0)
 
     def _at(self, table: Table, version: int) -> DataFrame:
-        reader = self.spark.read.format("delta").option("versionAsOf", version)
-        rows = reader.table(self.location(table)) if self._database else reader.load(self.location(table))
+        rows = self._raw(table, version)
         if rows.columns == table.names:
             return rows
         return rows.withColumns(
             {column.name: F.lit(None).cast(column.type) for column in _lacking(table, rows.schema)}
         ).select(*table.names)
+
+    def _raw(self, table: Table, version: int) -> DataFrame:
+        reader = self.spark.read.format("delta").option("versionAsOf", version)
+        return reader.table(self.location(table)) if self._database else reader.load(self.location(table))
 
     def _log(self, table: Table) -> DeltaLog:
         if self._database:

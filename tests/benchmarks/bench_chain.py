@@ -82,9 +82,8 @@ def ours(shop: Shop, folder: Path) -> None:
     nothing = shop.spark.createDataFrame([], SESSIONS.schema)
     built = rebuild_sessions(shop.events, nothing, EVERYTHING, settings.sessions, "UTC")
     store.replace(SESSIONS, built.made, built.where)
-    rows = rebuild_sequences(
-        store.read(SESSIONS), store.read(SEQUENCES), shop.items, EVERYTHING, date(2023, 12, 31), settings
-    )
+    no_seeds = shop.spark.createDataFrame([], SEQUENCES.schema)
+    rows = rebuild_sequences(store.read(SESSIONS), no_seeds, shop.items, EVERYTHING, date(2023, 12, 31), settings)
     store.replace(SEQUENCES, rows, "as_of_date IS NOT NULL")
 
 

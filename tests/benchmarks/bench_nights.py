@@ -86,18 +86,10 @@ def night_after(spark: SparkSession, folder: Path, days: int, users: int) -> dic
 
 
 def _run(spark: SparkSession, settings: Settings, job: Job, first: date, last: date) -> Cost:
-    before = _bytes_read(spark)
     outcome = execute(job, settings, spark, first, last)
     assert outcome.exit_code == 0, outcome.reason
-    read = _bytes_read(spark) - before
     run = Store(spark, settings.store).read(JOB_RUNS).where(F.col("run_id") == outcome.run_id).collect()[0]
-    return Cost(outcome.seconds, read / 1e6, run["bytes_written"] / 1e6)
-
-
-def _bytes_read(spark: SparkSession) -> int:
-    """By all tasks so far, from files."""
-    executors = spark._jsc.sc().statusStore().executorList(False)
-    return sum(int(executors.apply(n).totalInputBytes()) for n in range(executors.size()))
+    return Cost(outcome.seconds, run["bytes_read"] / 1e6, run["bytes_written"] / 1e6)
 
 
 def show(found: dict[int, dict[str, Cost]]) -> None:

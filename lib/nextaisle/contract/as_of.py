@@ -1,10 +1,9 @@
-"""The tables sequences and user_profiles, which have a row per user and day, read as of a day.
+"""The table sequences, read as of a day.
 
-A row of sequences is a user's history at the end of a day, and holds what the row before it held: a year of rows of a
-daily shopper would hold each event three hundred times. So only the latest days keep all their rows. Of older months,
-those through `compacted_through`, a user keeps what still answers every question: rows whose arrays follow on one
-another, so that each event is there about once, and the last one. Any day is told from the row before it and the row
-after it, cut.
+A row is a user's history at the end of a day, and holds what the row before it held: a year of rows of a daily shopper
+would hold each event three hundred times. So only the latest days keep all their rows. Of older months, those through
+`compacted_through`, a user keeps what still answers every question: rows whose arrays follow on one another, so that
+each event is there about once, and the last one. Any day is told from the row before it and the row after it, cut.
 """
 
 from collections.abc import Sequence
@@ -25,16 +24,6 @@ def compacted_through(last_day: date, daily_days: int) -> date:
     datetime.date(2017, 10, 31)
     """
     return (last_day - timedelta(days=daily_days) + timedelta(days=1)).replace(day=1) - timedelta(days=1)
-
-
-def latest_rows(rows: DataFrame, through: date, users: DataFrame | None = None) -> DataFrame:
-    """Each user's latest row of the days (as_of_date) through `through`; only of `users` (user_id), where given."""
-    known = rows.where(F.col("as_of_date") <= F.lit(through))
-    # The days first, which are narrow; then the rows of those days.
-    days = known.select("user_id", "as_of_date")
-    days = days if users is None else days.join(users, "user_id", "left_semi")
-    latest = days.groupBy("user_id").agg(F.max("as_of_date").alias("as_of_date"))
-    return known.join(latest, ["user_id", "as_of_date"], "left_semi")
 
 
 def histories_as_of(

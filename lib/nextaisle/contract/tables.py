@@ -27,13 +27,18 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A Delta table: what one row is, what identifies it, and how its files are laid out."""
+    """A Delta table: what one row is, what identifies it, and how its files are laid out.
+
+    Within a file that Python writes, rows with much of `activity` come first. Of users who come every day an old day
+    has no row that is still the latest: a reader of latest rows passes over the part of a file that is theirs.
+    """
 
     name: str
     comment: str
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     partition: tuple[str, ...] = ()
+    activity: str | None = None
 
     @property
     def names(self) -> list[str]:
@@ -203,6 +208,7 @@ SEQUENCES: Final = Table(
     ),
     key=("user_id", "as_of_date"),
     partition=("as_of_date",),
+    activity="event_count",
 )
 
 ITEMS: Final = Table(
@@ -332,6 +338,7 @@ JOB_RUNS: Final = Table(
         _column("seconds", "double", "How long it took"),
         _column("run_number", "bigint?", "Grows from run to run in the order in which they ended, whatever the clock"),
         _column("table_ids", "map<string,string>?", "Delta's id of each of these tables, whose versions they are"),
+        _column("bytes_read", "bigint?", "Bytes that its tasks read from files, those of failed tries among them"),
     ),
     key=("run_id",),
 )
@@ -387,6 +394,7 @@ USER_PROFILES: Final = Table(
     ),
     key=("user_id", "as_of_date"),
     partition=("as_of_date",),
+    activity="active_day_count",
 )  # fmt: skip
 
 CATEGORY_PRICES: Final = Table(

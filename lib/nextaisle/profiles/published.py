@@ -7,7 +7,6 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.config import Profiles
-from nextaisle.contract.as_of import latest_rows
 from nextaisle.contract.tables import USER_PROFILES
 from nextaisle.profiles.measures import DECIMALS
 
@@ -59,7 +58,10 @@ def published_profiles(user_profiles: DataFrame, as_of: date, rules: Profiles) -
 
     recent_entropy, earlier_entropy and interest_drift are of the two windows that end on `as_of`.
     """
-    rows = latest_rows(user_profiles, as_of)
+    known = user_profiles.where(F.col("as_of_date") <= F.lit(as_of))
+    # The days first, which are narrow; then the rows of those days.
+    latest = known.groupBy("user_id").agg(F.max("as_of_date").alias("as_of_date"))
+    rows = known.join(latest, ["user_id", "as_of_date"], "left_semi")
     columns = {
         "recency_days": F.datediff(F.lit(as_of), "last_purchase_date"),
         "tenure_days": F.datediff(F.lit(as_of), "first_purchase_date"),

@@ -15,16 +15,15 @@ whose frequency is purchase_day_count - 1.
 """
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from nextaisle.changes import EVERYTHING, changed_sessions
+from nextaisle.changes import changed_sessions
 from nextaisle.config import Profiles
-from nextaisle.contract.as_of import latest_rows
 from nextaisle.contract.tables import USER_PROFILES
 from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.profiles.attributes import with_attributes
@@ -39,12 +38,12 @@ _EVENT: Final = (
     "user_id", "event_date", "event_time", "hour", "weekday", "event_type", "item_id", "category", "brand", "money",
     "steps", *_MONEY,
 )  # fmt: skip
-# What the kernel takes from a seed, beside the money that events have too.
-_SEED: Final = (
-    "event_counts", "event_money", "active_day_count", "first_event_date", "first_purchase_date", "last_purchase_date",
-    "purchase_day_count", "repeat_purchase_count", "viewed_count", "carted_count", "cart_purchased_count",
-    "view_purchased_count", "category_counts", "brand_counts", "hour_counts", "weekday_counts",
-    "recent_category_counts", "bought_item_ids",
+# What is taken of a seed, a row of user_profiles.
+SEED: Final = (
+    "user_id", "as_of_date", "event_counts", "event_money", "active_day_count", "first_event_date",
+    "first_purchase_date", "last_purchase_date", "purchase_day_count", "repeat_purchase_count", "viewed_count",
+    "carted_count", "cart_purchased_count", "view_purchased_count", "category_counts", "brand_counts", "hour_counts",
+    "weekday_counts", "recent_category_counts", "bought_item_ids", *_MONEY,
 )  # fmt: skip
 
 
@@ -61,19 +60,10 @@ def events_since(sessions: DataFrame, items: DataFrame, first: date, rules: Prof
     return with_money(with_attributes(dated, items, rules.category))
 
 
-def seeds_of(user_profiles: DataFrame, sessions: DataFrame, first: date, zone: str) -> DataFrame:
-    """The latest rows before `first` of the users who have events since."""
-    if first == EVERYTHING:
-        return user_profiles.where(F.lit(False))
-    users = changed_sessions(sessions, first, zone).select("user_id").distinct()
-    return latest_rows(user_profiles, first - timedelta(days=1), users)
-
-
 def rebuild_profiles(events: DataFrame, seeds: DataFrame, category_prices: DataFrame, rules: Profiles) -> ArrowRows:
-    """Rows of user_profiles for the days of `events` (events_since), going on from `seeds` (seeds_of)."""
+    """Rows of user_profiles for the days of `events` (events_since); `seeds` (SEED) their users' latest rows before."""
     means = mean_prices(category_prices, rules.price_days)
-    seed_columns = [F.col(name) for name in ("user_id", *_MONEY, *_SEED)]
-    known = seeds.select(*seed_columns, F.col("as_of_date").alias("event_date"))
+    known = seeds.select(*SEED).withColumnRenamed("as_of_date", "event_date")
     rows = with_mean_money(events, means).select(*_EVENT).unionByName(known, allowMissingColumns=True)
     kernel_rules = Rules(rules.interest_event_types, rules.favourites, rules.window_days, rules.max_distinct)
 

@@ -1,16 +1,15 @@
 """Sessions to rows of the table sequences: one shuffle by user, then the kernel of snapshots.py."""
 
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date
 from typing import Final
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from nextaisle.changes import EVERYTHING, changed_sessions
+from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
-from nextaisle.contract.as_of import latest_rows
 from nextaisle.contract.tables import SEQUENCES
 from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.sequences.days import day_number
@@ -18,19 +17,18 @@ from nextaisle.sequences.histories import whole_users
 from nextaisle.sequences.snapshots import sequence_rows
 from nextaisle.sequences.vocabulary import read_lookup
 
-_COLUMNS: Final = (
-    "user_id", "is_seed", "event_count", "source_session_id", "start_time",
-    "item_ids", "event_types", "event_times", "prices", "is_session_start",
-)  # fmt: skip
+# What is taken of a seed, a row of sequences.
+SEED: Final = ("user_id", "event_count", "item_ids", "event_types", "event_times", "prices", "is_session_start")
+_COLUMNS: Final = (*SEED, "is_seed", "source_session_id", "start_time")
 
 
 def rebuild_sequences(
-    sessions: DataFrame, sequences: DataFrame, items: DataFrame, first: date, through: date, settings: Settings
+    sessions: DataFrame, seeds: DataFrame, items: DataFrame, first: date, through: date, settings: Settings
 ) -> ArrowRows:
-    """Rows of sequences for the days from `first` on; `sequences` are those of an earlier build.
+    """Rows of sequences for the days from `first` on, of the sessions since (`changed_sessions`).
 
-    Only users with events on these days are touched; each begins with the latest row before them. `first` lies after
-    `through`, the last day that is compacted, or is EVERYTHING.
+    Only users with events on these days are touched. Each goes on from their row of `seeds` (SEED), the latest of
+    sequences before `first`. That lies after `through`, the last day that is compacted, or is EVERYTHING.
     """
     zone, max_events = settings.source.time_zone, settings.sequences.max_events
     lookup = sessions.sparkSession.sparkContext.broadcast(read_lookup(items))
@@ -41,21 +39,19 @@ def rebuild_sequences(
         for rows in whole_users(batches):
             yield from sequence_rows(rows, lookup.value, zone, first_day, max_events, compacted_day)
 
-    changed = _as_input(sessions) if first == EVERYTHING else _with_seeds(sessions, sequences, first, zone)
-    hashed = changed.withColumn("user_hash", F.xxhash64("user_id")).repartition("user_hash")
+    rows = _as_input(sessions).unionByName(_as_seeds(seeds))
+    hashed = rows.withColumn("user_hash", F.xxhash64("user_id")).repartition("user_hash")
     by_user = hashed.sortWithinPartitions("user_hash", "user_id", "start_time").drop("user_hash", "start_time")
     return ArrowRows(SEQUENCES, (Part(by_user, snapshots),))
 
 
-def _with_seeds(sessions: DataFrame, sequences: DataFrame, first: date, zone: str) -> DataFrame:
-    changed = changed_sessions(sessions, first, zone)
-    seeds = latest_rows(sequences, first - timedelta(days=1), changed.select("user_id").distinct())
-    seed_columns = {
+def _as_seeds(rows: DataFrame) -> DataFrame:
+    columns = {
         "is_seed": F.lit(True),
         "source_session_id": F.lit(None).cast("string"),
         "start_time": F.get("event_times", F.lit(0)),
     }
-    return _as_input(changed).unionByName(seeds.withColumns(seed_columns).select(*_COLUMNS))
+    return rows.withColumns(columns).select(*_COLUMNS)
 
 
 def _as_input(sessions: DataFrame) -> DataFrame:

@@ -1,0 +1,129 @@
+"""The rows of given users out of a table's Parquet files, without reading the rest.
+
+Spark decodes all rows of a file, of each column that it wants, before it joins them with those it looks for. In the
+weeks in which a night looks for where its users stood, few rows are the latest of one of them. So Spark reads days and
+users alone, which are narrow; then Python reads of each file the row groups in which such a row lies, and passes on
+those rows.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
+from pyspark.sql.types import StructType
+
+from nextaisle.contract.errors import SchemaError
+from nextaisle.contract.tables import Table
+from nextaisle.kernels import Batches
+
+# The column of a row's `file_code`.
+CODE: Final = "file_code"
+# Rows that are decoded at once, whatever the size of the row groups that somebody wrote.
+_BATCH_ROWS: Final = 2048
+_NAME_BITS: Final = 44
+
+
+def file_code(day: Column, file_name: Column) -> Column:
+    """The day of a row, and a hash of the name of its file, as one integer: the greatest is of the latest day.
+
+    Of a number Spark keeps the maximum in a hash table; for a struct or a text it would sort all rows. Two files of a
+    day that get one number do no harm: both are opened.
+    """
+    days = F.shiftleft(F.unix_date(day).cast("bigint"), _NAME_BITS)
+    return days.bitwiseOR(F.shiftrightunsigned(F.xxhash64(file_name), 64 - _NAME_BITS)).alias(CODE)
+
+
+def rows_of_users(
+    wanted: DataFrame, files: DataFrame, folder: str, table: Table, columns: Sequence[str],
+    count_bytes: Callable[[int], None],
+) -> DataFrame:  # fmt: skip
+    """These columns, user_id among them, of the rows of `table`, in `folder`, that `wanted` names.
+
+    `wanted`: user_id and CODE. `files`: CODE, the table's day, and `path`, as Delta's log has it. Every executor must
+    see the files under these names. `count_bytes` is told of all that is read.
+
+    Raises:
+        FileNotFoundError: a file is not there.
+        SchemaError: a file lacks a row that it was said to hold, or a column that may not be null.
+    """
+    day = table.partition[0]
+    kinds = StructType([table.schema[name] for name in columns])
+    schema = to_arrow_schema(kinds)
+
+    def read(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for date, paths, users in zip(*batch.columns, strict=True):
+                local = [_local(folder, path) for path in paths.as_py() or ()]
+                for rows in rows_in(local, users.values, columns, count_bytes):
+                    yield _completed(rows, schema, {day: date})
+
+    by_code = files.groupBy(CODE).agg(F.first(day).alias(day), F.collect_list("path").alias("paths"))
+    # As many tasks as for any shuffle: AQE would go by bytes, which are few, and give all files to one.
+    tasks = min(int(wanted.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1), files.count() or 1)
+    by_file = wanted.repartition(tasks, CODE).groupBy(CODE).agg(F.collect_list("user_id").alias("users"))
+    return by_file.join(F.broadcast(by_code), CODE, "left").select(day, "paths", "users").mapInArrow(read, kinds)
+
+
+def _local(folder: str, path: str) -> str:
+    """The name of a file here; Delta's log has it as a URL, relative to the table or whole."""
+    url = urlsplit(path)
+    if url.scheme not in ("", "file"):
+        raise SchemaError(f"{path} belongs to the table in {folder}, but lies elsewhere: copy it there")
+    return str(Path(folder, unquote(url.path)))
+
+
+def rows_in(
+    paths: Sequence[str], users: pa.Array, columns: Sequence[str], count_bytes: Callable[[int], None]
+) -> Iterator[pa.RecordBatch]:
+    """The rows of these users, each of whom has one in one of the files, of those columns that the files have."""
+    missing = len(users)
+    for path in paths:
+        with pq.ParquetFile(path) as file:
+            described = file.metadata
+            names = [name for name in columns if name in file.schema_arrow.names]
+            groups, found = _groups_with(file, users)
+            missing -= found
+            count_bytes(described.serialized_size + _size(described, range(described.num_row_groups), ["user_id"]))
+            count_bytes(_size(described, groups, names))
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names, use_threads=False):
+                yield batch.filter(pc.is_in(batch.column("user_id"), value_set=users))
+    if missing:
+        raise SchemaError(f"{missing} of {len(users)} rows that Spark saw are not in {', '.join(paths) or 'any file'}")
+
+
+def _groups_with(file: pq.ParquetFile, users: pa.Array) -> tuple[list[int], int]:
+    """The row groups that have a row of these users, and how many such rows there are."""
+    described = file.metadata
+    ends = np.cumsum([described.row_group(group).num_rows for group in range(described.num_row_groups)])
+    in_file = file.read(columns=["user_id"], use_threads=False)["user_id"]
+    places = np.flatnonzero(pc.is_in(in_file, value_set=users).to_numpy())
+    return np.unique(np.searchsorted(ends, places, side="right")).tolist(), len(places)
+
+
+def _size(described: pq.FileMetaData, groups: Sequence[int], names: Sequence[str]) -> int:
+    """Bytes of these columns of row groups; one of lists is several in the file, `prices.list.element`."""
+    numbers = [n for n in range(described.num_columns) if described.schema.column(n).path.split(".")[0] in names]
+    return sum(described.row_group(group).column(n).total_compressed_size for group in groups for n in numbers)
+
+
+def _completed(rows: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, pa.Scalar]) -> pa.RecordBatch:
+    """The rows with what is the same for all of them; columns that came to the table later are null."""
+
+    def column(field: pa.Field) -> pa.Array:
+        if field.name in constants:
+            return pa.repeat(constants[field.name], len(rows))
+        if field.name in rows.schema.names:
+            return rows.column(field.name).cast(field.type)
+        if not field.nullable:
+            raise SchemaError(f"a file of the table lacks column {field.name}, which may not be null")
+        return pa.nulls(len(rows), field.type)
+
+    return pa.RecordBatch.from_arrays([column(field) for field in schema], schema=schema)
