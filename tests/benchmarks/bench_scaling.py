@@ -2,8 +2,9 @@
 
 PYTHONPATH=lib:. .venv/bin/python tests/benchmarks/bench_scaling.py [events, 1000000 10000000 100000000]
 
-A shop has a user for every fifty events, and a tenth of its events on each of ten days. The night brings as many events
-as the smallest shop has, of the largest one's users; beside it stands the same night of a shop without any before it.
+A shop has a user for every fifty events, and a hundredth of its events on each of a hundred days. The night brings as
+many events as the smallest shop has, of the largest one's users: by default what each of its nights brought. Beside it
+stands the same night of a shop without any before it.
 """
 
 import shutil
@@ -26,7 +27,7 @@ from nextaisle.job import execute
 from nextaisle.store import Store
 from tests.benchmarks.session import local_session
 
-DAYS = 10
+DAYS = 100
 FIRST = date(2024, 1, 1)
 NIGHT = FIRST + timedelta(days=DAYS)
 EVENTS_PER_USER = 50
