@@ -64,7 +64,9 @@ class Shop:
         self.settings = overlays.load(assignments=[f"store.root={root}", "source.time_zone=UTC"])
 
     def bring(self, first: date, days: int, events: int, users: int) -> None:
-        rows = events_of(self.spark, first, days, events, users).repartition(max(2 * days, events // 1_000_000))
+        # As clean_events lays them out: a file for each two million events of a day.
+        bucket = F.pmod(F.xxhash64("user_id"), F.lit(max(1, events // days // 2_000_000)))
+        rows = events_of(self.spark, first, days, events, users).repartition("event_date", bucket)
         store = Store(self.spark, self.settings.store)
         store.replace_days(EVENTS, rows, first, first + timedelta(days=days - 1))
 
