@@ -30,6 +30,7 @@ from nextaisle.kernels import ArrowRows
 from nextaisle.lookup import CODE, file_code, rows_of_users
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import changed_partitions, condition
+from nextaisle.spark import staged
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +269,8 @@ class Store:
             )
             differing = rows.join(before, same, "left_anti").withColumn("is_gone", F.lit(False))
             gone = before.where(where).join(rows, same_key, "left_anti").withColumn("is_gone", F.lit(True))
-            changes = differing.unionByName(gone)
+            # What follows looks at them three times.
+            changes = staged(differing.unionByName(gone), table.key[0])
             if changes.isEmpty():
                 return
             self._check_base(table)

@@ -30,7 +30,7 @@ def changed_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, thr
     days = seen.join(known, "item_id", "full")
     days = days.withColumn("first_seen_date", F.least("first_seen_date", "known_first"))
     days = days.withColumn("last_seen_date", F.greatest("last_seen_date", "known_last"))
-    indexed = _with_new_indices(days.drop("known_first", "known_last"), items)
+    indexed = staged(_with_new_indices(days.drop("known_first", "known_last"), items), "item_id")
     return _with_attributes(indexed, catalogue, items, through)
 
 
@@ -59,7 +59,7 @@ def _with_attributes(indexed: DataFrame, catalogue: DataFrame, items: DataFrame,
     """A row per item and day of its attributes: those that there are, what changed, and one since ever."""
     stored = items.select("item_id", VALID_FROM, *ATTRIBUTES)
     known = catalogue.join(indexed.select("item_id"), "item_id", "left_semi")
-    changed = changed_states(known, stored, "item_id", ATTRIBUTES, through)
+    changed = staged(changed_states(known, stored, "item_id", ATTRIBUTES, through), "item_id")
     days = ["item_id", VALID_FROM]
     states = stored.join(changed.select(*days), days, "left_anti").unionByName(changed)
     # Of an item that the catalogue does not know, only that it is.
