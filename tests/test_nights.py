@@ -21,7 +21,7 @@ def finish_night(
         run_id=f"{first}-{last}", job="nightly", first_date=day(first), last_date=day(last), job_key="", rules_key="",
         outcome=outcome, reason=None, versions_read={}, versions_written={}, rows={}, bytes_written=0,
         tracking_run_id=None, started_time=datetime(year, 2, last, tzinfo=UTC), seconds=1.0,
-        run_number=store.current_version(JOB_RUNS), table_ids={},
+        run_number=store.current_version(JOB_RUNS), table_ids={}, bytes_read=None,
     )  # fmt: skip
     store.append(JOB_RUNS, spark.createDataFrame([row], JOB_RUNS.schema))
 

@@ -53,7 +53,7 @@ class Shop:
             outcome="done", reason=None,
             versions_read={}, versions_written={}, rows={}, bytes_written=0, tracking_run_id=run_id,
             started_time=datetime(2024, 2, 1, 1, minute, tzinfo=UTC), seconds=1.0,
-            run_number=minute, table_ids={},
+            run_number=minute, table_ids={}, bytes_read=None,
         )  # fmt: skip
         self.store.append(JOB_RUNS, self.spark.createDataFrame([row], JOB_RUNS.schema))
         return run_id
