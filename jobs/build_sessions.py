@@ -28,7 +28,9 @@ def run(night: Night) -> Result:
         rebuilt = rebuild_linked_sessions(events, earlier, links, first, settings.sessions, zone)
     else:
         rebuilt = rebuild_sessions(events, earlier, first, settings.sessions, zone)
-    store.replace(SESSIONS, rebuilt.made, rebuilt.where)
+    # A session that goes on after midnight changes on the day on which it began; what it held of that day stays. With
+    # links, whose events they are may change too.
+    store.replace(SESSIONS, rebuilt.made, rebuilt.where, None if has_links else first)
     if has_links:
         # Last: what stands there is what the sessions were made with.
         store.replace(IDENTITIES, links.now, "true")

@@ -112,6 +112,25 @@ def test_a_compaction_takes_rows_away_and_is_no_change_of_its_days(
     assert store.fresh().changed_days(SEQUENCES, before) == {date(2024, 1, 3)}
 
 
+@pytest.mark.parametrize("by_python", [True, False])
+def test_a_commit_knows_since_when_it_tells_otherwise_where_it_was_told(
+    spark: SparkSession, store: Store, by_python: bool
+) -> None:
+    def replace(*days: int, item: str, since: date | None) -> None:
+        rows = sequences(spark, *days, item=item)
+        made = ArrowRows(SEQUENCES, (Part(rows),)) if by_python else rows
+        store.fresh().replace(SEQUENCES, made, f"as_of_date >= DATE'2024-01-0{days[0]}'", since)
+
+    replace(1, 2, 3, item="a", since=date(2024, 1, 1))
+    before = store.version(SEQUENCES)
+    assert before is not None
+    replace(2, 3, item="b", since=date(2024, 1, 3))
+    assert store.fresh().changed_days(SEQUENCES, before) == {date(2024, 1, 2), date(2024, 1, 3)}
+    assert store.fresh().first_changed_day(SEQUENCES, before) == date(2024, 1, 3)
+    replace(2, 3, item="c", since=None)
+    assert store.fresh().first_changed_day(SEQUENCES, before) == date(2024, 1, 2)
+
+
 def test_active_files_leave_out_what_was_replaced(spark: SparkSession, store: Store) -> None:
     for item in ("a", "b"):
         store.replace_days(SEQUENCES, sequences(spark, 1, item=item), date(2024, 1, 1), date(2024, 1, 1))

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import date
 from typing import Any, Final, NamedTuple
 
 from delta.exceptions import captured
@@ -34,6 +35,8 @@ _FILE = "struct<partitionValues: map<string, string>, dataChange: boolean>"
 _COMMIT = f"add {_FILE}, remove {_FILE}, commitInfo struct<userMetadata: string>"
 # What Delta's log says of a commit of rows that answer what more rows answered before.
 COMPACTION: Final = "compaction: as of any day the table tells what it told"
+# What it says of one whose rows tell otherwise of events from a day on, whatever the days of the rows are.
+_SINCE: Final = "of events since "
 
 
 @contextmanager
@@ -53,6 +56,18 @@ class Version(NamedTuple):
 
     number: int
     table_id: str
+
+
+class Change(NamedTuple):
+    """What one commit changed: partitions, by their values, and the first day whose events it tells otherwise."""
+
+    values: frozenset[str]
+    since: date | None
+
+
+def since_note(day: date) -> str:
+    """A commit's note by which `Change.since` is `day`."""
+    return f"{_SINCE}{day}"
 
 
 class DeltaLog:
@@ -76,14 +91,14 @@ class DeltaLog:
     def schema(self) -> StructType:
         return StructType.fromJson(json.loads(self._snapshot().schema().json()))
 
-    def changed_values(self, column: str, first: int, last: int) -> set[str] | None:
-        """The values of a partition column whose files came or went in versions first to last.
+    def changes(self, column: str, first: int, last: int) -> list[Change] | None:
+        """By commit, of versions first to last, the values of a partition column whose files came or went.
 
         None where Delta has cleaned the log of those versions away. Files that were only rewritten, as by OPTIMIZE, do
         not count, and neither do those of a compaction.
         """
         if first > last:
-            return set()
+            return []
         paths = [literally(self._path(number)) for number in range(first, last + 1)]
         try:
             commits = self._spark.read.schema(_COMMIT).json(paths)
@@ -95,8 +110,8 @@ class DeltaLog:
         moved = commits.select(commit, note, F.explode(F.array("add", "remove")).alias("file"))
         value = F.when(F.col("file.dataChange"), F.col("file.partitionValues")[column])
         by_commit = moved.groupBy("commit").agg(F.max("note").alias("note"), F.collect_set(value).alias("values"))
-        changing = by_commit.where(~F.col("note").eqNullSafe(COMPACTION)).collect()
-        return {value for row in changing for value in row["values"]}
+        changing = by_commit.where(~F.col("note").eqNullSafe(COMPACTION) & (F.size("values") > 0)).collect()
+        return [Change(frozenset(row["values"]), _since(row["note"])) for row in changing]
 
     def folder(self) -> str | None:
         """The table's folder where it lies on a file system of this machine, be it a mounted one; None elsewhere."""
@@ -164,6 +179,10 @@ class Transaction:
 
     def _sequence(self, elements: list[Any]) -> JavaObject:
         return self._spark._jvm.org.apache.spark.api.python.PythonUtils.toSeq(elements)  # type: ignore[union-attr]
+
+
+def _since(note: str | None) -> date | None:
+    return date.fromisoformat(note.removeprefix(_SINCE)) if note and note.startswith(_SINCE) else None
 
 
 def _added(table: Table, file: NewFile) -> str:

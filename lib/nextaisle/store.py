@@ -25,7 +25,7 @@ from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
-from nextaisle.delta_log import COMPACTION, DeltaLog, Transaction, Version, conflicts_named
+from nextaisle.delta_log import COMPACTION, Change, DeltaLog, Transaction, Version, conflicts_named, since_note
 from nextaisle.kernels import ArrowRows
 from nextaisle.lookup import CODE, file_code, rows_of_users
 from nextaisle.parquet_files import NewFiles, write_files
@@ -150,12 +150,15 @@ class Store:
         return [ActiveFile(row["url"], row["count"]) for row in rows.count().orderBy("url").collect()]
 
     def first_changed_day(self, table: Table, since: Version) -> date | None:
-        """The earliest day with files that came or went after version `since`, through the pinned one.
+        """The earliest day of whose events the table tells otherwise, through the pinned version, than in `since`.
 
-        None where there is none; the first of all days where `changed_days` does not know.
+        A commit knows it where it was told (`replace`); of another it is the earliest of its days. None where there is
+        none; the first of all days where `changed_days` does not know.
         """
-        days = self.changed_days(table, since)
-        return date.min if days is None else min(days, default=None)
+        changes = self._changes(table, since)
+        if changes is None:
+            return date.min
+        return min((change.since or date.fromisoformat(min(change.values)) for change in changes), default=None)
 
     def changed_days(self, table: Table, since: Version) -> set[date] | None:
         """The days with files that came or went after version `since`, through the pinned one.
@@ -163,30 +166,34 @@ class Store:
         None where Delta has cleaned the log of those versions away, or where `since` is of a table that was here
         before. Files that were only rewritten, as by OPTIMIZE, do not count, and neither does `compact`.
         """
+        changes = self._changes(table, since)
+        return None if changes is None else {date.fromisoformat(day) for change in changes for day in change.values}
+
+    def _changes(self, table: Table, since: Version) -> list[Change] | None:
         self.read(table)
         pinned = self.ledger.read[table.name]
         if since.table_id != pinned.table_id or since.number > pinned.number:
             return None
-        days = self._log(table).changed_values(_day_of(table), since.number + 1, pinned.number)
-        return None if days is None else {date.fromisoformat(day) for day in days}
+        return self._log(table).changes(_day_of(table), since.number + 1, pinned.number)
 
     def replace_days(self, table: Table, rows: DataFrame, first: date, last: date) -> None:
         """Makes `rows` the contents of the days first to last; see `replace`."""
         day = _day_of(table)
         self.replace(table, rows, f"{day} >= DATE'{first:%Y-%m-%d}' AND {day} <= DATE'{last:%Y-%m-%d}'")
 
-    def replace(self, table: Table, rows: DataFrame | ArrowRows, where: str) -> None:
+    def replace(self, table: Table, rows: DataFrame | ArrowRows, where: str, since: date | None = None) -> None:
         """Makes `rows` the contents of the partitions of `where`. Partitions that already hold them are not touched.
 
         `where` speaks of partition columns only. Every row of `rows` must match it, else the write is refused. A
         table without partitions is replaced as a whole, where "true". Python writes what it has made by itself, where
-        it reaches the table's folder.
+        it reaches the table's folder. `since` is the first day whose events the rows may tell otherwise than those
+        before them, where a row of an earlier day may change too; `first_changed_day` goes by it.
 
         Raises:
             SchemaError: `rows` are not the table's.
             ConflictError: another writer committed meanwhile.
         """
-        self._replace(table, rows, where)
+        self._replace(table, rows, where, since_note(since) if since else None)
 
     def compact(self, table: Table, rows: DataFrame | ArrowRows, where: str) -> None:
         """Makes `rows` the contents of the partitions of `where`, each of which loses rows that no answer needs.
@@ -214,7 +221,7 @@ class Store:
 
     def _replace_rows(self, table: Table, rows: DataFrame, where: str, note: str | None) -> None:
         before = self._latest(table).where(where)
-        if note or before.isEmpty():
+        if note == COMPACTION or before.isEmpty():
             self._overwrite(table, rows, where, note)
             return
         staged = rows.persist(StorageLevel.DISK_ONLY)
@@ -222,7 +229,7 @@ class Store:
             if changed := changed_partitions(table, before, staged):
                 # One literal tuple per partition: Delta prunes files by it.
                 only = f"({where}) AND ({condition(table, changed)})"
-                self._overwrite(table, staged.where(only), only)
+                self._overwrite(table, staged.where(only), only, note)
         finally:
             staged.unpersist()
 
@@ -232,7 +239,7 @@ class Store:
         """The very files that are compared with what is there are committed, or taken away."""
         files.refuse_others(self.spark, table, where)
         only, before = where, self._latest(table).where(where)
-        if not note and not before.isEmpty():
+        if note != COMPACTION and not before.isEmpty():
             changed = changed_partitions(table, before, files.rows(self.spark, table))
             if not changed:
                 return

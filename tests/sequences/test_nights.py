@@ -171,6 +171,22 @@ def test_a_month_stays_compacted_when_the_last_days_are_taken_away(
 
 
 @pytest.mark.slow
+def test_a_session_that_goes_on_after_midnight_is_no_change_of_the_day_before(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    mine, events = within(settings, tmp_path), [Event("u", 23 * 60 + 50), Event("v", 100)]
+    night(spark, mine, events, DAYS[0], DAYS[0])
+    before = Store(spark, mine.store).version(SESSIONS)
+    assert before is not None
+    events += [Event("u", 24 * 60 + 5, "b"), Event("v", 26 * 60)]
+    night(spark, mine, events, DAYS[1], DAYS[1])
+    store = Store(spark, mine.store)
+    assert store.changed_days(SESSIONS, before) == {DAYS[0], DAYS[1]}
+    assert store.first_changed_day(SESSIONS, before) == DAYS[1]
+    assert everything(spark, mine) == whole(spark, mine, events)
+
+
+@pytest.mark.slow
 def test_what_was_taken_from_events_leaves_the_tables(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
     kept = [Event("u", 23 * 60 + 50), Event("v", 100), Event("v", 3 * 24 * 60)]
     # One that prolonged a session over midnight, one that stood alone, and a user who had nothing else.
