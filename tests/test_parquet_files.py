@@ -16,11 +16,13 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from nextaisle import parquet_files
+from nextaisle import spark as spark_module
 from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
 from nextaisle.delta_log import DeltaLog
 from nextaisle.kernels import ArrowRows, Batches, Part
+from nextaisle.parquet_files import write_files
 from nextaisle.store import Store
 
 ALL = "as_of_date IS NOT NULL"
@@ -245,3 +247,29 @@ def test_an_error_in_the_middle_leaves_no_file(
     with pytest.raises(SchemaError, match="user_id is null"):
         written(tmp_path, [*rows, row("u", FIRST) | {"user_id": None}])
     assert list(tmp_path.rglob("*.parquet")) == []
+
+
+def test_what_is_much_has_a_few_tasks_for_each_core_and_what_is_little_one(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = spark.range(20_000, numPartitions=4).select(F.format_string("user%05d", "id").alias("user_id"))
+
+    def kernel(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield pa.RecordBatch.from_pylist([row(user, FIRST) for user in batch.column("user_id").to_pylist()], SCHEMA)
+
+    def files(**options: int) -> int:
+        for name, value in options.items():
+            monkeypatch.setattr(spark_module, name, value)
+        shuffled = rows.repartition("user_id")
+        return len(write_files(ArrowRows(SEQUENCES, (Part(shuffled, kernel),)), str(tmp_path), "zstd").kept)
+
+    partitions, cores = spark.conf.get("spark.sql.shuffle.partitions"), spark.sparkContext.defaultParallelism
+    spark.conf.set("spark.sql.shuffle.partitions", "60")
+    try:
+        assert files() == 1
+        assert cores * 4 <= files(_LEAST_BYTES=1) <= cores * 4 + 2
+        assert files(_MOST_BYTES=1) == 60
+    finally:
+        spark.conf.set("spark.sql.shuffle.partitions", partitions)
+    assert spark.conf.get("spark.sql.adaptive.coalescePartitions.minPartitionNum", None) is None

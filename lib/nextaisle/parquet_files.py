@@ -26,7 +26,7 @@ from nextaisle.arrays import run_starts
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Table
 from nextaisle.kernels import ArrowRows, Batches
-from nextaisle.spark import literally
+from nextaisle.spark import literally, tasks_for_files
 
 log = logging.getLogger(__name__)
 
@@ -123,7 +123,9 @@ def write_files(rows: ArrowRows, folder: str, codec: str) -> NewFiles:
 
     # Here, where there is a session to read DDL.
     schema = to_arrow_schema(table.schema)
-    return NewFiles(folder, [NewFile(*row) for row in rows.map(write, from_arrow_schema(_FILES)).collect()])
+    written = rows.map(write, from_arrow_schema(_FILES))
+    with tasks_for_files(written.sparkSession):
+        return NewFiles(folder, [NewFile(*row) for row in written.collect()])
 
 
 @dataclass

@@ -45,6 +45,11 @@ _UNREADABLE_FILE = (
 )  # fmt: skip
 _OTHER_HEADER = "CSV header does not conform to the schema"
 
+# Bytes of the shuffle that one task takes where `tasks_for_files` decides, at least and at most; and of how many tasks
+# each core has where both allow it.
+_LEAST_BYTES, _MOST_BYTES = 64 << 20, 1 << 30
+_TASKS_PER_CORE = 4
+
 
 def create_session(name: str, master: str = "", sizes: Mapping[str, str] | None = None) -> SparkSession:
     """The running session, or a new one on `master`, or where spark-submit says.
@@ -110,21 +115,30 @@ def write_text(spark: SparkSession, uri: str, text: str) -> None:
 
 
 @contextmanager
+def tasks_for_files(spark: SparkSession) -> Iterator[None]:
+    """Meanwhile the tasks after a shuffle are few and large where there is much, as each writes a file for every day.
+
+    A year that is built at once would have as many files a day as Spark has tasks of 64 MB, thousands of a terabyte.
+    """
+    adaptive = "spark.sql.adaptive"
+    sizes = {
+        f"{adaptive}.advisoryPartitionSizeInBytes": _MOST_BYTES,
+        f"{adaptive}.coalescePartitions.minPartitionSize": _LEAST_BYTES,
+        f"{adaptive}.coalescePartitions.minPartitionNum": spark.sparkContext.defaultParallelism * _TASKS_PER_CORE,
+    }
+    with _options(spark, {key: str(size) for key, size in sizes.items()}):
+        yield
+
+
+@contextmanager
 def mapping_rules(spark: SparkSession, time_zone: str = "UTC") -> Iterator[None]:
     """How an overlay's expressions are understood: what cannot be cast is null, and a time without a zone is local.
 
     Spark settles both when it analyses a plan. So they hold for all that is selected meanwhile, whenever that is
     computed, and for nothing else: the rest of the code stays ANSI and UTC.
     """
-    rules = {"spark.sql.ansi.enabled": "false", "spark.sql.session.timeZone": time_zone}
-    before = {key: str(spark.conf.get(key)) for key in rules}
-    try:
-        for key, value in rules.items():
-            spark.conf.set(key, value)
+    with _options(spark, {"spark.sql.ansi.enabled": "false", "spark.sql.session.timeZone": time_zone}):
         yield
-    finally:
-        for key, value in before.items():
-            spark.conf.set(key, value)
 
 
 @contextmanager
@@ -161,9 +175,20 @@ def naming_unreadable_files() -> Iterator[None]:
 @contextmanager
 def parquet_row_groups(spark: SparkSession, megabytes: int) -> Iterator[None]:
     """Row groups of about this size, before compression, in what is written meanwhile; Parquet's own are of 128 MB."""
-    key = "parquet.block.size"
-    spark.conf.set(key, str(megabytes << 20))
+    with _options(spark, {"parquet.block.size": str(megabytes << 20)}):
+        yield
+
+
+@contextmanager
+def _options(spark: SparkSession, options: Mapping[str, str]) -> Iterator[None]:
+    before = {key: spark.conf.get(key, None) for key in options}
     try:
+        for key, value in options.items():
+            spark.conf.set(key, value)
         yield
     finally:
-        spark.conf.unset(key)
+        for key, earlier in before.items():
+            if earlier is None:
+                spark.conf.unset(key)
+            else:
+                spark.conf.set(key, earlier)
