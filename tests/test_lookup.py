@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,7 +46,7 @@ def rows(spark: SparkSession, days: int) -> DataFrame:
 
 def written(spark: SparkSession, settings: Settings, folder: Path | str, days: int, by_python: bool = True) -> Store:
     store = Store(spark, settings.store.model_copy(update={"root": str(folder)}))
-    made = rows(spark, days).repartition(2, "user_id")
+    made = rows(spark, days).repartition(2, "user_id").sortWithinPartitions("user_id", "as_of_date")
     store.replace(SEQUENCES, ArrowRows(SEQUENCES, (Part(made),)) if by_python else made, "as_of_date IS NOT NULL")
     return store.fresh()
 
@@ -56,6 +57,12 @@ def told(frame: DataFrame) -> list[Any]:
 
 def users(spark: SparkSession, *numbers: int) -> DataFrame:
     return spark.createDataFrame([(f"u{number:03d}",) for number in numbers], "user_id string")
+
+
+def user_ids(path: str) -> list[str]:
+    """Of users 0 and 1 those that are in a file."""
+    known: list[str] = pq.read_table(path, columns=["user_id"], partitioning=None)["user_id"].to_pylist()
+    return [user for user in ("u000", "u001") if user in known]
 
 
 @pytest.mark.parametrize("by_python", [True, False])
@@ -74,10 +81,25 @@ def test_they_are_the_rows_that_spark_finds(
     wanted = [0, 1, 3, 4, 10, 11, 50, 119, 500]
     for day in (1, 7, 12):
         before = FIRST + timedelta(days=day)
-        found = told(store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, *wanted), before))
+        found = told(store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, *wanted), before).frame())
         known = [row for row in told(store.read(SEQUENCES)) if row[1] < before and int(row[0][1:]) in wanted]
         assert found == sorted({row[0]: row for row in sorted(known, key=lambda row: row[1])}.values())
         assert len(found) == len(wanted) - 1
+
+
+def test_of_a_file_with_embedded_rows_no_row_group_is_read(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    """User 0 came every day, all of which one build made: the row of the day before the last is not embedded."""
+    store = written(spark, settings, tmp_path / "tables", 3)
+    names, last = list(SEQUENCES.carried), FIRST + timedelta(days=2)
+    paths = [str(path) for path in tmp_path.rglob("*.parquet") if f"as_of_date={last}" in str(path)]
+    with patch("nextaisle.lookup.pq.ParquetFile", side_effect=AssertionError("opened")):
+        found = [rows_in([path], pa.array(user_ids(path)), names, lambda _: None) for path in paths]
+        assert sum(len(rows) for batches in found for rows in batches) == 2
+    found = store.latest_rows(SEQUENCES, names, users(spark, 0), last).frame()
+    (expected,) = (row for row in told(store.read(SEQUENCES)) if row[:2] == ("u000", last - timedelta(days=1)))
+    assert told(found) == [tuple(expected[SEQUENCES.names.index(name)] for name in names)]
 
 
 def test_days_files_and_row_groups_without_them_stay_unread(
@@ -86,7 +108,7 @@ def test_days_files_and_row_groups_without_them_stay_unread(
     store = written(spark, settings, tmp_path / "tables", 3)
     (last,) = {folder for folder in tmp_path.rglob("as_of_date=*") if folder.name.endswith(str(FIRST))}
     size = sum(path.stat().st_size for path in last.glob("*.parquet"))
-    store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, 7), FIRST + timedelta(days=3)).collect()
+    store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, 7), FIRST + timedelta(days=3)).frame().collect()
     assert 0 < store.bytes_looked_up < size * 0.7
     path, read = str(tmp_path / "groups.parquet"), []
     table = pa.table({"user_id": [f"u{number}" for number in range(100)], "event_count": range(100)})
@@ -115,7 +137,7 @@ def test_files_of_another_writer_with_many_row_groups(spark: SparkSession, setti
     groups = [pq.ParquetFile(path).num_row_groups for path in DeltaTable(location).file_uris()]
     assert max(groups) > 5
     store, wanted = Store(spark, settings.store.model_copy(update={"root": str(tmp_path)})), (7, 9, 119)
-    found = store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, *wanted), FIRST + timedelta(days=2))
+    found = store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, *wanted), FIRST + timedelta(days=2)).frame()
     expected = [row for row in told(store.read(SEQUENCES)) if row[0] in {f"u{number:03d}" for number in wanted}]
     assert told(found) == expected
     assert len(expected) == len(wanted)
@@ -126,7 +148,7 @@ def test_there_are_none_before_the_first_day_and_in_no_table(
 ) -> None:
     empty = Store(spark, settings.store.model_copy(update={"root": str(tmp_path / "none")}))
     for store in (empty, written(spark, settings, tmp_path / "some", 1)):
-        found = store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, 0), FIRST)
+        found = store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, 0), FIRST).frame()
         assert found.columns == SEQUENCES.names
         assert found.collect() == []
 
@@ -134,5 +156,5 @@ def test_there_are_none_before_the_first_day_and_in_no_table(
 def test_a_column_that_came_later_is_null(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
     store = written(spark, settings, tmp_path, 1)
     later = replace(SEQUENCES, columns=(*SEQUENCES.columns, Column("note", "array<string>", "", is_nullable=True)))
-    (row,) = store.latest_rows(later, later.names, users(spark, 0), FIRST + timedelta(days=1)).collect()
+    (row,) = store.latest_rows(later, later.names, users(spark, 0), FIRST + timedelta(days=1)).frame().collect()
     assert (row["note"], row["event_count"], row["as_of_date"]) == (None, EVENTS, FIRST)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,7 @@ from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
 from nextaisle.delta_log import DeltaLog
+from nextaisle.embedded import embedded_rows
 from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.parquet_files import write_files
 from nextaisle.store import Store
@@ -157,8 +159,8 @@ def test_what_was_made_of_old_rows_is_refused_and_leaves_no_file(
     assert len(files(store)) == 2
 
 
-def written(folder: Path, rows: list[dict[str, Any]]) -> list[parquet_files.NewFile]:
-    with parquet_files._Writers(SEQUENCES, to_arrow_schema(SEQUENCES.schema), str(folder), "zstd") as writers:
+def written(folder: Path, rows: list[dict[str, Any]], table: Table = SEQUENCES) -> list[parquet_files.NewFile]:
+    with parquet_files._Writers(table, to_arrow_schema(table.schema), str(folder), "zstd") as writers:
         for each in rows:
             writers.add(pa.RecordBatch.from_pylist([each], SCHEMA))
         return writers.close()
@@ -217,12 +219,34 @@ def test_rows_of_the_busiest_users_stand_together_in_row_groups_of_their_own(
     spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parquet_files, "_GROUP_BYTES", 1000)
-    (file,) = written(tmp_path, [row(f"u{number:02}", FIRST, count=number * 7 % 40) for number in range(40)])
+    rows = [row(f"u{number:02}", FIRST, count=number * 7 % 40) for number in range(40)]
+    (file,) = written(tmp_path, rows, replace(SEQUENCES, activity="event_count"))
     found = pq.ParquetFile(tmp_path / file.path)
     assert file.row_count == found.metadata.num_rows == 40
     assert found.read()["event_count"].to_pylist() == list(range(39, -1, -1))
     sizes = [found.metadata.row_group(number).num_rows for number in range(found.metadata.num_row_groups)]
     assert set(sizes) == {5}
+
+
+def test_of_days_made_together_each_users_last_row_is_embedded(
+    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet_files, "_HELD_BYTES", 0)
+    monkeypatch.setattr(parquet_files, "_HELD_TO_EMBED", 0)
+    rows = [row("a", FIRST), row("a", SECOND), row("b", FIRST), row("c", SECOND)]
+    batch = pa.RecordBatch.from_pylist(rows, SCHEMA)
+    with parquet_files._Writers(SEQUENCES, to_arrow_schema(SEQUENCES.schema), str(tmp_path), "zstd") as writers:
+        writers.add(batch)
+        writers.add(batch.slice(0, 1))
+        found = writers.close()
+    embedded = {file.day: embedded_users(tmp_path / file.path) for file in found}
+    assert embedded == {FIRST: ["b", "a"], SECOND: ["a", "c"]}
+
+
+def embedded_users(path: Path) -> list[str]:
+    everyone = pa.array(["a", "b", "c"])
+    batches = embedded_rows(str(path), everyone, SEQUENCES.carried, lambda _: None)
+    return [row["user_id"] for batch in batches for row in batch.to_pylist()]
 
 
 def test_more_days_than_may_be_open_at_once_are_written_in_several_files(

@@ -22,13 +22,16 @@ from pyspark.sql.types import StructType
 
 from nextaisle.contract.errors import SchemaError
 from nextaisle.contract.tables import Table
-from nextaisle.kernels import Batches
+from nextaisle.embedded import embedded_rows
+from nextaisle.kernels import Batches, Part
 
 # The column of a row's `file_code`.
 CODE: Final = "file_code"
 # Rows that are decoded at once, whatever the size of the row groups that somebody wrote.
 _BATCH_ROWS: Final = 2048
 _NAME_BITS: Final = 44
+# Files differ in how many such rows they have, and a task costs a tenth of a second.
+_TASKS_PER_CORE: Final = 4
 
 
 def file_code(day: Column, file_name: Column) -> Column:
@@ -44,7 +47,7 @@ def file_code(day: Column, file_name: Column) -> Column:
 def rows_of_users(
     wanted: DataFrame, files: DataFrame, folder: str, table: Table, columns: Sequence[str],
     count_bytes: Callable[[int], None],
-) -> DataFrame:  # fmt: skip
+) -> Part:  # fmt: skip
     """These columns, user_id among them, of the rows of `table`, in `folder`, that `wanted` names.
 
     `wanted`: user_id and CODE. `files`: CODE, the table's day, and `path`, as Delta's log has it. Every executor must
@@ -56,20 +59,20 @@ def rows_of_users(
     """
     day = table.partition[0]
     kinds = StructType([table.schema[name] for name in columns])
-    schema = to_arrow_schema(kinds)
+    schema, names = to_arrow_schema(kinds), [name for name in columns if name != day]
 
     def read(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for date, paths, users in zip(*batch.columns, strict=True):
                 local = [_local(folder, path) for path in paths.as_py() or ()]
-                for rows in rows_in(local, users.values, columns, count_bytes):
+                for rows in rows_in(local, users.values, names, count_bytes):
                     yield _completed(rows, schema, {day: date})
 
     by_code = files.groupBy(CODE).agg(F.first(day).alias(day), F.collect_list("path").alias("paths"))
-    # As many tasks as for any shuffle: AQE would go by bytes, which are few, and give all files to one.
-    tasks = min(int(wanted.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1), files.count() or 1)
+    # AQE would go by bytes, which are few, and give all files to one task.
+    tasks = max(1, min(files.count(), wanted.sparkSession.sparkContext.defaultParallelism * _TASKS_PER_CORE))
     by_file = wanted.repartition(tasks, CODE).groupBy(CODE).agg(F.collect_list("user_id").alias("users"))
-    return by_file.join(F.broadcast(by_code), CODE, "left").select(day, "paths", "users").mapInArrow(read, kinds)
+    return Part(by_file.join(F.broadcast(by_code), CODE, "left").select(day, "paths", "users"), read)
 
 
 def _local(folder: str, path: str) -> str:
@@ -86,15 +89,22 @@ def rows_in(
     """The rows of these users, each of whom has one in one of the files, of those columns that the files have."""
     missing = len(users)
     for path in paths:
+        left = users
+        for rows in embedded_rows(path, users, columns, count_bytes):
+            left = left.filter(pc.invert(pc.is_in(left, value_set=rows.column("user_id"))))
+            missing -= len(rows)
+            yield rows
+        if not len(left):
+            continue
         with pq.ParquetFile(path) as file:
             described = file.metadata
             names = [name for name in columns if name in file.schema_arrow.names]
-            groups, found = _groups_with(file, users)
+            groups, found = _groups_with(file, left)
             missing -= found
             count_bytes(described.serialized_size + _size(described, range(described.num_row_groups), ["user_id"]))
             count_bytes(_size(described, groups, names))
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names, use_threads=False):
-                yield batch.filter(pc.is_in(batch.column("user_id"), value_set=users))
+                yield batch.filter(pc.is_in(batch.column("user_id"), value_set=left))
     if missing:
         raise SchemaError(f"{missing} of {len(users)} rows that Spark saw are not in {', '.join(paths) or 'any file'}")
 

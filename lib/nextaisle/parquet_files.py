@@ -25,6 +25,7 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from nextaisle.arrays import run_starts
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Table
+from nextaisle.embedded import EmbeddedRows
 from nextaisle.kernels import ArrowRows, Batches
 from nextaisle.spark import literally, tasks_for_files
 
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # Bytes that a task holds back, of all its days together, before the fullest is written; sorted, it takes twice as many.
 _HELD_BYTES: Final = 64 << 20
+# The same of rows that are to be embedded, of which few large pieces are opened faster than many.
+_HELD_TO_EMBED: Final = 32 << 20
 # Of a table with `activity`, bytes of a row group in memory, about: a reader of few rows reads the groups that they are
 # in. A file of such groups is a tenth larger than one of a single group.
 _GROUP_BYTES: Final = 2 << 20
@@ -40,6 +43,8 @@ _OPEN_FILES: Final = 512
 _FILES: Final = pa.schema(
     [("path", pa.string()), ("day", pa.date32()), ("size", pa.int64()), ("row_count", pa.int64())]
 )
+# Beside the columns of rows that wait: whether a row is to be embedded.
+_LAST: Final = "is_last"
 _EPOCH: Final = date(1970, 1, 1)
 # Spark's names of codecs that Arrow calls otherwise.
 _CODECS: Final = {"none": None, "uncompressed": None, "lz4_raw": "lz4", "lz4hadoop": "lz4"}
@@ -133,8 +138,15 @@ class _File:
     """A file that is being written."""
 
     path: Path
+    sink: pa.NativeFile
     writer: pq.ParquetWriter
+    embedded: EmbeddedRows
     row_count: int = 0
+
+    def close(self) -> None:
+        self.embedded.close()
+        self.writer.close()
+        self.sink.close()
 
 
 class _Writers:
@@ -144,7 +156,7 @@ class _Writers:
     """
 
     def __init__(self, table: Table, schema: pa.Schema, folder: str, codec: str | None) -> None:
-        self._day, self._activity = table.partition[0], table.activity
+        self._day, self._activity, self._carried = table.partition[0], table.activity, list(table.carried)
         self._folder, self._codec = Path(folder), codec
         self._schema = schema
         self._inner = self._schema.remove(self._schema.get_field_index(self._day))
@@ -161,14 +173,18 @@ class _Writers:
         if kind:
             for file in self._open.values():
                 with suppress(OSError):  # a full disk, which ended it, is still full
-                    file.writer.close()
+                    file.close()
             for path in self._begun:
                 path.unlink(missing_ok=True)
 
     def add(self, batch: pa.RecordBatch) -> None:
         fitted = _fitted(batch, self._schema)
         days = fitted.column(self._day).cast(pa.int32()).to_numpy()
-        for day, part in _by_day(fitted.select(self._inner.names), days):
+        rows = fitted.select(self._inner.names)
+        if self._carried:
+            schema = self._inner.append(pa.field(_LAST, pa.bool_()))
+            rows = pa.RecordBatch.from_arrays([*rows.columns, _is_last(rows["user_id"])], schema=schema)
+        for day, part in _by_day(rows, days):
             self._waiting.setdefault(day, []).append(part)
             self._bytes[day] = self._bytes.get(day, 0) + part.nbytes
         while sum(self._bytes.values()) > _HELD_BYTES:
@@ -182,7 +198,7 @@ class _Writers:
         return self._files
 
     def _flush(self, day: int) -> None:
-        rows = pa.Table.from_batches(self._waiting.pop(day), self._inner)
+        rows = pa.Table.from_batches(self._waiting.pop(day))
         del self._bytes[day]
         self._open[day] = file = self._open.pop(day, None) or self._begin(day)
         groups: Iterable[pa.Table] = (rows,)
@@ -190,8 +206,11 @@ class _Writers:
             order = pc.sort_indices(rows.select([self._activity]), [(self._activity, "descending")])
             groups = _groups(rows.take(order).combine_chunks())
         for group in groups:
-            file.writer.write_table(group, row_group_size=len(group))
+            file.writer.write_table(group.select(self._inner.names), row_group_size=len(group))
         file.row_count += len(rows)
+        if self._carried:
+            file.embedded.hold(rows.filter(rows[_LAST]).select(self._carried))
+            self._embed()
         if len(self._open) > _OPEN_FILES:
             self._finish(next(iter(self._open)))
 
@@ -201,13 +220,29 @@ class _Writers:
         path = folder / f"part-{uuid.uuid4()}.parquet"
         self._begun.append(path)
         options = _encoding(self._inner)
-        return _File(path, pq.ParquetWriter(str(path), self._inner, compression=self._codec or "none", **options))
+        sink = pa.OSFile(str(path), "wb")
+        writer = pq.ParquetWriter(sink, self._inner, compression=self._codec or "none", **options)
+        return _File(path, sink, writer, EmbeddedRows(sink))
+
+    def _embed(self) -> None:
+        held = {file.embedded: file.embedded.held_bytes for file in self._open.values()}
+        if sum(held.values()) > _HELD_TO_EMBED:
+            max(held, key=held.__getitem__).write()
 
     def _finish(self, day: int) -> None:
         if file := self._open.pop(day, None):
-            file.writer.close()
+            file.close()
             path, size = str(file.path.relative_to(self._folder)), file.path.stat().st_size
             self._files.append(NewFile(path, _EPOCH + timedelta(days=day), size, file.row_count))
+
+
+def _is_last(users: pa.Array) -> pa.Array:
+    """Whether a row is the last in its run of a user's: of days that are made together, a night goes on from the last.
+
+    A user whose rows came in two batches has one too many, and one whose last was replaced is read as Parquet has it.
+    """
+    changes = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
+    return pa.array(np.append(changes, True)[-len(users) :] if len(users) else changes)
 
 
 def _groups(rows: pa.Table) -> Iterator[pa.Table]:

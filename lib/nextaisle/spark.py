@@ -47,7 +47,7 @@ _OTHER_HEADER = "CSV header does not conform to the schema"
 
 # Bytes of the shuffle that one task takes where `tasks_for_files` decides, at least and at most; and of how many tasks
 # each core has where both allow it.
-_LEAST_BYTES, _MOST_BYTES = 64 << 20, 1 << 30
+_LEAST_BYTES, _MOST_BYTES = 16 << 20, 1 << 30
 _TASKS_PER_CORE = 4
 
 

@@ -26,7 +26,7 @@ from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
 from nextaisle.delta_log import COMPACTION, Change, DeltaLog, Transaction, Version, conflicts_named, since_note
-from nextaisle.kernels import ArrowRows
+from nextaisle.kernels import ArrowRows, Part
 from nextaisle.lookup import CODE, file_code, rows_of_users
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import changed_partitions, condition
@@ -102,25 +102,25 @@ class Store:
             self.ledger.read[table.name], self._base[table.name] = version, version.number
         return self._at(table, self.ledger.read[table.name].number)
 
-    def latest_rows(self, table: Table, columns: Sequence[str], users: DataFrame, before: date) -> DataFrame:
+    def latest_rows(self, table: Table, columns: Sequence[str], users: DataFrame, before: date) -> ArrowRows:
         """Of a table with a row per user and day: the latest row before a day of each of `users` (user_id).
 
         Where Python reaches the table's folder it reads of the files what lookup.py says, else Spark reads them whole.
         """
-        day, span = _day_of(table), self.span(table)
+        day, span, part = _day_of(table), self.span(table), table.only(columns)
         known = self.read(table).where(F.col(day) < F.lit(before))
         if span is None or span[0] >= before:
-            return known.select(*columns).where(F.lit(False))
+            return ArrowRows(part, (Part(known.select(*columns).where(F.lit(False))),))
         folder, version = self._log(table).folder(), self.ledger.read[table.name].number
         if folder is None:
             latest = known.join(users, "user_id", "left_semi").groupBy("user_id").agg(F.max(day).alias(day))
-            return known.join(latest, ["user_id", day], "left_semi").select(*columns)
+            return ArrowRows(part, (Part(known.join(latest, ["user_id", day], "left_semi").select(*columns)),))
         narrow = self._raw(table, version).where(F.col(day) < F.lit(before))
         coded = narrow.select("user_id", file_code(F.col(day), F.col("_metadata.file_name")))
         latest = coded.join(users, "user_id", "left_semi").groupBy("user_id").agg(F.max(CODE).alias(CODE))
         files = self._log(table).files(version, day).where(F.col(day) < F.lit(before))
         files = files.select("path", day, file_code(F.col(day), F.col("name")))
-        return rows_of_users(latest, files, folder, table, columns, self._looked_up().add)
+        return ArrowRows(part, (rows_of_users(latest, files, folder, table, columns, self._looked_up().add),))
 
     @property
     def bytes_looked_up(self) -> int:

@@ -3,7 +3,8 @@
 Types are Spark DDL. `?` behind a type marks a column that may be null.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -30,7 +31,8 @@ class Table:
     """A Delta table: what one row is, what identifies it, and how its files are laid out.
 
     Within a file that Python writes, rows with much of `activity` come first. Of users who come every day an old day
-    has no row that is still the latest: a reader of latest rows passes over the part of a file that is theirs.
+    has no row that is still the latest: a reader of latest rows passes over the part of a file that is theirs. It holds
+    the columns `carried` of users' last rows a second time (embedded.py): those that a night goes on from.
     """
 
     name: str
@@ -39,10 +41,15 @@ class Table:
     key: tuple[str, ...]
     partition: tuple[str, ...] = ()
     activity: str | None = None
+    carried: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         return [column.name for column in self.columns]
+
+    def only(self, columns: Sequence[str]) -> "Table":
+        """The same rows with these columns alone."""
+        return replace(self, columns=tuple(next(c for c in self.columns if c.name == name) for name in columns))
 
     @property
     def day(self) -> str | None:
@@ -208,7 +215,15 @@ SEQUENCES: Final = Table(
     ),
     key=("user_id", "as_of_date"),
     partition=("as_of_date",),
-    activity="event_count",
+    carried=(
+        "user_id",
+        "event_count",
+        "item_ids",
+        "event_types",
+        "event_times",
+        "prices",
+        "is_session_start",
+    ),
 )
 
 ITEMS: Final = Table(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from nextaisle.profiles.decimals import unscaled
+from nextaisle.decimals import unscaled
 
 Array = npt.NDArray[Any]
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from nextaisle.arrays import gathered
 from nextaisle.contract.tables import USER_PROFILES
+from nextaisle.decimals import check_room, scaled, unscaled
 from nextaisle.profiles.blocks import (
     TYPES,
     Block,
@@ -27,7 +28,6 @@ from nextaisle.profiles.blocks import (
     seed_map,
     types_of,
 )
-from nextaisle.profiles.decimals import check_room, scaled, unscaled
 from nextaisle.profiles.funnel import CART_PURCHASED, CARTED, VIEW_PURCHASED, VIEWED
 from nextaisle.profiles.interests import brand_columns, category_columns, clock_columns
 from nextaisle.profiles.measures import with_measures

@@ -5,25 +5,31 @@ from datetime import date
 from typing import Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import SEQUENCES
 from nextaisle.kernels import ArrowRows, Batches, Part
+from nextaisle.packing import packed, packed_schema, unpacked
 from nextaisle.sequences.days import day_number
-from nextaisle.sequences.histories import whole_users
+from nextaisle.sequences.histories import events_in, whole_users
 from nextaisle.sequences.snapshots import sequence_rows
 from nextaisle.sequences.vocabulary import read_lookup
 
 # What is taken of a seed, a row of sequences.
-SEED: Final = ("user_id", "event_count", "item_ids", "event_types", "event_times", "prices", "is_session_start")
-_COLUMNS: Final = (*SEED, "is_seed", "source_session_id", "start_time")
+SEED: Final = SEQUENCES.carried
+_LISTS: Final = ("item_ids", "event_types", "event_times", "prices")
+_STARTS: Final = "is_session_start"
+# Columns of a seed's lists, packed, beside a session's own.
+_PACKED: Final = "seed_"
 
 
 def rebuild_sequences(
-    sessions: DataFrame, seeds: DataFrame, items: DataFrame, first: date, through: date, settings: Settings
+    sessions: DataFrame, seeds: ArrowRows, items: DataFrame, first: date, through: date, settings: Settings
 ) -> ArrowRows:
     """Rows of sequences for the days from `first` on, of the sessions since (`changed_sessions`).
 
@@ -34,30 +40,49 @@ def rebuild_sequences(
     lookup = sessions.sparkSession.sparkContext.broadcast(read_lookup(items))
     first_day = day_number(first)
     compacted_day = day_number(through) if first == EVERYTHING else None
+    lists = to_arrow_schema(seeds.table.schema)
 
     def snapshots(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for rows in whole_users(batches):
+        for block in whole_users(batches, _events_in):
+            rows = _with_lists(block, lists)
             yield from sequence_rows(rows, lookup.value, zone, first_day, max_events, compacted_day)
 
-    rows = _as_input(sessions).unionByName(_as_seeds(seeds))
+    rows = _as_input(sessions).unionByName(_as_seeds(seeds), allowMissingColumns=True)
     hashed = rows.withColumn("user_hash", F.xxhash64("user_id")).repartition("user_hash")
+    # A seed has no start_time, so it comes first.
     by_user = hashed.sortWithinPartitions("user_hash", "user_id", "start_time").drop("user_hash", "start_time")
     return ArrowRows(SEQUENCES, (Part(by_user, snapshots),))
 
 
-def _as_seeds(rows: DataFrame) -> DataFrame:
-    columns = {
-        "is_seed": F.lit(True),
-        "source_session_id": F.lit(None).cast("string"),
-        "start_time": F.get("event_times", F.lit(0)),
-    }
-    return rows.withColumns(columns).select(*_COLUMNS)
+def _as_seeds(seeds: ArrowRows) -> DataFrame:
+    def pack(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            yield packed(batch)
+
+    kinds = from_arrow_schema(packed_schema(to_arrow_schema(seeds.table.schema)))
+    rows = seeds.map(pack, kinds)
+    plain = {"user_id", "event_count"}
+    named = [F.col(name).alias(name if name in plain else _PACKED + name) for name in rows.columns]
+    return rows.select(*named).withColumn("is_seed", F.lit(True))
 
 
 def _as_input(sessions: DataFrame) -> DataFrame:
-    columns = {
-        "is_seed": F.lit(False),
-        "event_count": F.col("event_count").cast("bigint"),
-        "is_session_start": F.array().cast("array<boolean>"),
+    columns = {"is_seed": F.lit(False), "event_count": F.col("event_count").cast("bigint")}
+    kept = ("user_id", "event_count", *_LISTS, "source_session_id", "start_time", "is_seed")
+    return sessions.withColumns(columns).select(*kept)
+
+
+def _events_in(rows: pa.RecordBatch | pa.Table) -> int:
+    seeds = pc.sum(pc.binary_length(rows.column(_PACKED + _STARTS))).as_py() or 0
+    return seeds + events_in(rows)
+
+
+def _with_lists(rows: pa.Table, kinds: pa.Schema) -> pa.Table:
+    """The rows with a seed's lists among the sessions'; a session says nothing in is_session_start."""
+    of_seeds = {name: unpacked(rows, _PACKED + name, kinds.field(name).type) for name in (*_LISTS, _STARTS)}
+    is_seed = rows["is_seed"].combine_chunks()
+    whole = {name: pc.if_else(is_seed, of_seeds[name], rows[name].combine_chunks()) for name in _LISTS} | {
+        _STARTS: of_seeds[_STARTS]
     }
-    return sessions.withColumns(columns).select(*_COLUMNS)
+    plain = ("user_id", "event_count", "source_session_id", "is_seed")
+    return pa.table({name: rows[name] for name in plain} | whole)
