@@ -23,8 +23,9 @@ from nextaisle.config import Settings
 from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EXAMPLES, ITEMS, SEQUENCES, SESSIONS, Table
 from nextaisle.job import Job, Outcome, execute
+from nextaisle.kernels import ArrowRows, Part
 from nextaisle.ledger import compacted_day
-from nextaisle.sequences import changed_items, read_catalogue, rebuild_sequences
+from nextaisle.sequences import SEED, changed_items, read_catalogue, rebuild_sequences
 from nextaisle.sessions import rebuild_sessions
 from nextaisle.store import Store
 from tests.sequences.events import Event, events_of, in_new_york, publish
@@ -85,7 +86,8 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     items = changed_items(rows, no_catalogue, nothing([], ITEMS.schema), DAYS[-1]).localCheckpoint()
     last = sessions.agg(F.from_utc_timestamp(F.max("end_time"), zone).cast("date").alias("day")).collect()[0]["day"]
     through = compacted_through(last or DAYS[0], settings.sequences.daily_days)
-    sequences = rebuild_sequences(sessions, nothing([], SEQUENCES.schema), items, EVERYTHING, through, settings).frame()
+    no_seeds = ArrowRows(SEQUENCES.only(SEED), (Part(nothing([], SEQUENCES.only(SEED).schema)),))
+    sequences = rebuild_sequences(sessions, no_seeds, items, EVERYTHING, through, settings).frame()
     return {
         "sessions": in_order(sessions),
         "sequences": in_order(sequences.drop("item_indices")),
