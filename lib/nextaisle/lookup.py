@@ -2,8 +2,8 @@
 
 Spark decodes all rows of a file, of each column that it wants, before it joins them with those it looks for. In the
 weeks in which a night looks for where its users stood, few rows are the latest of one of them. So Spark reads days and
-users alone, which are narrow; then Python reads of each file the row groups in which such a row lies, and passes on
-those rows.
+users alone, which are narrow; then Python reads of each file the rows
+that it has embedded (embedded.py), and of others the row groups in which they lie.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,7 +30,7 @@ CODE: Final = "file_code"
 # Rows that are decoded at once, whatever the size of the row groups that somebody wrote.
 _BATCH_ROWS: Final = 2048
 _NAME_BITS: Final = 44
-# Files differ in how many such rows they have, and a task costs a tenth of a second.
+# Files differ in how many such rows they have, and each task of Python costs time before its first row.
 _TASKS_PER_CORE: Final = 4
 
 
