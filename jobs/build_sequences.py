@@ -1,5 +1,6 @@
 """Extends the vocabulary (items), keeps who exists (users), and writes users' histories as of days (sequences)."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 from pyspark.sql import DataFrame
@@ -42,22 +43,31 @@ def run(night: Night) -> Result:
     # A compacted day cannot be built alone; nor can one that was compacted when the last event lay later.
     done = compacted_day(store) or EVERYTHING
     first = first if first > max(due, done) else EVERYTHING
+    where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
+    changed = changed_sessions(sessions, first, zone)
+    with ThreadPoolExecutor(1) as beside:
+        # What items and users take are many small Spark jobs, which leave cores idle.
+        users = changed.select("user_id").distinct()
+        seeds = beside.submit(store.latest_rows, SEQUENCES, SEED, users, first)
+        _extend(night, first, known_through)
+    known = store.fresh().read(ITEMS)
+    store.replace(SEQUENCES, rebuild_sequences(changed, seeds.result(), known, first, due, settings), where)
+    if first != EVERYTHING and due > done:
+        _compact(store, sequences, due)
+    built = store.fresh()
+    counts = {"sequences": built.read(SEQUENCES).where(where).count(), "items": built.read(ITEMS).count()}
+    return Result(counts | compacted_count(due if first == EVERYTHING else max(due, done)))
+
+
+def _extend(night: Night, first: date, known_through: date) -> None:
+    """The vocabulary, and who exists."""
+    store, settings, zone = night.store, night.settings, night.settings.source.time_zone
     catalogue = read_catalogue(night.spark, settings.items, zone)
     events = store.read(EVENTS).where(F.col("event_date") >= F.lit(first))
     store.merge(ITEMS, changed_items(events, catalogue, store.read(ITEMS), known_through))
     if settings.users.path:
         users = read_users(night.spark, settings.users, zone)
         store.merge(USERS, changed_users(users, store.read(USERS), known_through))
-    known = store.fresh().read(ITEMS)
-    where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
-    changed = changed_sessions(sessions, first, zone)
-    seeds = store.latest_rows(SEQUENCES, SEED, changed.select("user_id").distinct(), first)
-    store.replace(SEQUENCES, rebuild_sequences(changed, seeds, known, first, due, settings), where)
-    if first != EVERYTHING and due > done:
-        _compact(store, sequences, due)
-    built = store.fresh()
-    counts = {"sequences": built.read(SEQUENCES).where(where).count(), "items": built.read(ITEMS).count()}
-    return Result(counts | compacted_count(due if first == EVERYTHING else max(due, done)))
 
 
 def _compact(store: Store, sequences: DataFrame, through: date) -> None:

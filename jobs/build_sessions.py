@@ -30,7 +30,7 @@ def run(night: Night) -> Result:
         rebuilt = rebuild_sessions(events, earlier, first, settings.sessions, zone)
     # A session that goes on after midnight changes on the day on which it began; what it held of that day stays. With
     # links, whose events they are may change too.
-    store.replace(SESSIONS, rebuilt.made, rebuilt.where, None if has_links else first)
+    store.replace(SESSIONS, rebuilt.made, rebuilt.where, None if has_links else first, rebuilt.gone)
     if has_links:
         # Last: what stands there is what the sessions were made with.
         store.replace(IDENTITIES, links.now, "true")

@@ -1,6 +1,7 @@
 import shutil
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import REJECTED_EVENTS, SEQUENCES, Table
 from nextaisle.kernels import ArrowRows, Part
-from nextaisle.partitions import changed_partitions
+from nextaisle.partitions import Gone, changed_partitions
 from nextaisle.store import Store
 
 
@@ -213,3 +214,38 @@ def test_a_folder_may_be_a_uri_and_hold_characters_of_patterns(name: str, spark:
     store.merge(SEQUENCES, sequences(spark, 2))
     assert store.fresh().changed_days(SEQUENCES, first) == {date(2024, 1, 2)}
     assert [path.name for path in tmp_path.glob("*/_locks/*")] == ["sequences"]
+
+
+@pytest.mark.parametrize("by_python", [True, False])
+def test_rows_that_are_gone_take_no_other_file_of_their_day_along(
+    spark: SparkSession, store: Store, by_python: bool
+) -> None:
+    def rows(day: int, users: str) -> DataFrame:
+        frames = [sequences(spark, day).withColumn("user_id", F.lit(user)) for user in users]
+        return reduce(DataFrame.unionByName, frames).coalesce(1)
+
+    def night(made: DataFrame, gone: str) -> dict[tuple[str, int], str]:
+        """Where each row lies after a night of the third day, which takes users from the days before."""
+        keys = store.fresh().read(SEQUENCES).where(f"user_id IN ({gone})").select(*SEQUENCES.key)
+        new = ArrowRows(SEQUENCES, (Part(made),)) if by_python else made
+        here, before = "as_of_date = DATE'2024-01-03'", "as_of_date < DATE'2024-01-03'"
+        store.fresh().replace(SEQUENCES, new, here, None, Gone(keys.where(before), before))
+        return places()
+
+    def places() -> dict[tuple[str, int], str]:
+        found = store.fresh().read(SEQUENCES).select("*", F.col("_metadata.file_name").alias("file")).collect()
+        return {(row["user_id"], row["as_of_date"].day): row["file"] for row in found}
+
+    for users in ("ab", "cd"):
+        store.append(SEQUENCES, rows(1, users).unionByName(rows(2, users)).repartition("as_of_date"))
+    before = places()
+    after = night(rows(1, "e").unionByName(rows(3, "a")), "'a'")
+    assert after.keys() == {("b", 1), ("c", 1), ("d", 1), ("e", 1), ("b", 2), ("c", 2), ("d", 2), ("a", 3)}
+    stay = {key for key in before if key[0] in "cd"}
+    assert {key: after[key] for key in stay} == {key: before[key] for key in stay} or not by_python
+    assert after["b", 1] != before["b", 1]
+    version = store.fresh().current_version(SEQUENCES)
+    # The same night again takes what it has made.
+    assert night(rows(1, "e").unionByName(rows(3, "a")), "'e'") == after
+    assert store.fresh().current_version(SEQUENCES) == version
+    assert night(rows(3, "a"), "'nobody'") == after

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from delta.exceptions import captured
 from py4j.java_gateway import JavaObject
@@ -145,14 +146,24 @@ class DeltaLog:
         return self._log.update(False, nothing, nothing)
 
 
+class OldFile(NamedTuple):
+    """A file of a version of a table; Spark calls it by this name in `_metadata`."""
+
+    day: date
+    name: str
+    action: JavaObject
+
+
 class Transaction:
     """A commit to come: it fails where another writer commits what it reads between its beginning and its end."""
 
     def __init__(self, spark: SparkSession, transaction: JavaObject) -> None:
         self._spark, self._transaction = spark, transaction
 
-    def replace_files(self, table: Table, where: str, files: Sequence[NewFile], note: str | None = None) -> bool:
-        """Commits `files`, which lie in the folder already, in place of those whose partitions match `where`.
+    def replace_files(
+        self, table: Table, where: str, files: Sequence[NewFile], note: str | None = None, gone: Sequence[OldFile] = ()
+    ) -> bool:
+        """Commits `files`, which lie in the folder already, in place of `gone` and of what lies where `where` is true.
 
         Gives whether there was anything to commit. Of a file Delta is told its rows, not its columns' bounds: within a
         day they leave no file out. `note` is kept with the commit, as its userMetadata.
@@ -161,11 +172,9 @@ class Transaction:
             ConflictError: another writer committed such partitions meanwhile.
         """
         jvm: Any = self._spark._jvm
-        matching = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(where)
-        gone = self._transaction.filterFiles(self._sequence([matching]), False)
         action = jvm.org.apache.spark.sql.delta.actions.Action.fromJson
         actions = [action(_added(table, file)) for file in files]
-        actions += [gone.apply(number).remove() for number in range(gone.length())]
+        actions += [file.remove() for file in (*self._matching(where), *(file.action for file in gone))]
         if not actions:
             return False
         some = jvm.scala.Option.apply
@@ -177,8 +186,33 @@ class Transaction:
             self._transaction.commit(self._sequence(actions), write)
         return True
 
+    def files(self, table: Table, where: str) -> list[OldFile]:
+        """The files whose partitions match `where`."""
+        day = table.partition[0]
+        return [
+            OldFile(date.fromisoformat(file.partitionValues().apply(day)), _name(file.path()), file)
+            for file in self._matching(where)
+        ]
+
+    def rows(self, files: Sequence[OldFile]) -> DataFrame:
+        """Those in these files, and in no other."""
+        nothing = self._spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
+        actions = self._sequence([file.action for file in files])
+        snapshot = self._transaction.snapshot()
+        return DataFrame(self._transaction.deltaLog().createDataFrame(snapshot, actions, False, nothing), self._spark)
+
+    def _matching(self, where: str) -> list[JavaObject]:
+        condition = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(where)
+        found = self._transaction.filterFiles(self._sequence([condition]), False)
+        return [found.apply(number) for number in range(found.length())]
+
     def _sequence(self, elements: list[Any]) -> JavaObject:
         return self._spark._jvm.org.apache.spark.api.python.PythonUtils.toSeq(elements)  # type: ignore[union-attr]
+
+
+def _name(path: str) -> str:
+    """Of a file, whose path is a URL in the folder or a whole one."""
+    return unquote(path.rsplit("/", 1)[-1])
 
 
 def _since(note: str | None) -> date | None:

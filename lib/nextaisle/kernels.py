@@ -35,9 +35,15 @@ class ArrowRows:
         return ArrowRows(self.table, (*self.parts, *(Part(each.select(*self.table.names)) for each in rows)))
 
     def frame(self) -> DataFrame:
-        """The same rows for Spark."""
+        """The same rows for Spark, without what a kernel says to their writer."""
+        names, schema = self.table.names, self.table.schema
+
+        def table_columns(batches: Batches) -> Iterator[pa.RecordBatch]:
+            for batch in batches:
+                yield batch.select(names)
+
         frames = [
-            part.source.mapInArrow(part.kernel, self.table.schema) if part.kernel else part.source
+            part.source.mapInArrow(_one(part.kernel, table_columns), schema) if part.kernel else part.source
             for part in self.parts
         ]
         return reduce(DataFrame.unionByName, frames)

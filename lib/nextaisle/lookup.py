@@ -24,6 +24,7 @@ from nextaisle.contract.errors import SchemaError
 from nextaisle.contract.tables import Table
 from nextaisle.embedded import embedded_rows
 from nextaisle.kernels import Batches, Part
+from nextaisle.spark import staged
 
 # The column of a row's `file_code`.
 CODE: Final = "file_code"
@@ -50,8 +51,9 @@ def rows_of_users(
 ) -> Part:  # fmt: skip
     """These columns, user_id among them, of the rows of `table`, in `folder`, that `wanted` names.
 
-    `wanted`: user_id and CODE. `files`: CODE, the table's day, and `path`, as Delta's log has it. Every executor must
-    see the files under these names. `count_bytes` is told of all that is read.
+    Which files have them is found at once, they are read when they are asked for. `wanted`: user_id and CODE. `files`:
+    CODE, the table's day, and `path`, as Delta's log has it. Every executor must see the files under these names.
+    `count_bytes` is told of all that is read.
 
     Raises:
         FileNotFoundError: a file is not there.
@@ -71,7 +73,7 @@ def rows_of_users(
     by_code = files.groupBy(CODE).agg(F.first(day).alias(day), F.collect_list("path").alias("paths"))
     # AQE would go by bytes, which are few, and give all files to one task.
     tasks = max(1, min(files.count(), wanted.sparkSession.sparkContext.defaultParallelism * _TASKS_PER_CORE))
-    by_file = wanted.repartition(tasks, CODE).groupBy(CODE).agg(F.collect_list("user_id").alias("users"))
+    by_file = staged(wanted.repartition(tasks, CODE).groupBy(CODE).agg(F.collect_list("user_id").alias("users")))
     return Part(by_file.join(F.broadcast(by_code), CODE, "left").select(day, "paths", "users"), read)
 
 

@@ -43,6 +43,9 @@ _OPEN_FILES: Final = 512
 _FILES: Final = pa.schema(
     [("path", pa.string()), ("day", pa.date32()), ("size", pa.int64()), ("row_count", pa.int64())]
 )
+# What a kernel may say of a row beside the table's columns: it is likely to go soon, and lies in a file with its like,
+# so that a night which takes such rows away leaves the file of all others as it is.
+IS_PASSING: Final = "is_passing"
 # Beside the columns of rows that wait: whether a row is to be embedded.
 _LAST: Final = "is_last"
 _EPOCH: Final = date(1970, 1, 1)
@@ -113,6 +116,8 @@ class NewFiles:
 def write_files(rows: ArrowRows, folder: str, codec: str) -> NewFiles:
     """Writes the rows under `folder`, which every executor must see under this name: a file per task and day.
 
+    Rows that a kernel calls IS_PASSING lie in another file of the day.
+
     Raises:
         SchemaError: a kernel's columns are not the table's.
     """
@@ -149,8 +154,15 @@ class _File:
         self.sink.close()
 
 
+class _Place(NamedTuple):
+    """Which file a row belongs in: a day, in days since 1970."""
+
+    day: int
+    is_passing: bool
+
+
 class _Writers:
-    """The files of a task, one per day or, where more days than may be open at once have much, several.
+    """The files of a task, one per place or, where more than may be open at once have much, several.
 
     Memory is bounded by what may be held back, whatever comes. Where an error ends it, it takes its files away.
     """
@@ -160,9 +172,9 @@ class _Writers:
         self._folder, self._codec = Path(folder), codec
         self._schema = schema
         self._inner = self._schema.remove(self._schema.get_field_index(self._day))
-        self._waiting: dict[int, list[pa.RecordBatch]] = {}
-        self._bytes: dict[int, int] = {}
-        self._open: dict[int, _File] = {}  # the one used last comes last
+        self._waiting: dict[_Place, list[pa.RecordBatch]] = {}
+        self._bytes: dict[_Place, int] = {}
+        self._open: dict[_Place, _File] = {}  # the one used last comes last
         self._begun: list[Path] = []
         self._files: list[NewFile] = []
 
@@ -184,23 +196,26 @@ class _Writers:
         if self._carried:
             schema = self._inner.append(pa.field(_LAST, pa.bool_()))
             rows = pa.RecordBatch.from_arrays([*rows.columns, _is_last(rows["user_id"])], schema=schema)
-        for day, part in _by_day(rows, days):
-            self._waiting.setdefault(day, []).append(part)
-            self._bytes[day] = self._bytes.get(day, 0) + part.nbytes
+        is_passing = np.zeros(len(batch), bool)
+        if IS_PASSING in batch.schema.names:
+            is_passing = batch.column(IS_PASSING).to_numpy(zero_copy_only=False)
+        for place, part in _by_place(rows, days, is_passing):
+            self._waiting.setdefault(place, []).append(part)
+            self._bytes[place] = self._bytes.get(place, 0) + part.nbytes
         while sum(self._bytes.values()) > _HELD_BYTES:
             self._flush(max(self._bytes, key=self._bytes.__getitem__))
 
     def close(self) -> list[NewFile]:
-        for day in sorted(self._waiting.keys() | self._open.keys()):
-            if day in self._waiting:
-                self._flush(day)
-            self._finish(day)
+        for place in sorted(self._waiting.keys() | self._open.keys()):
+            if place in self._waiting:
+                self._flush(place)
+            self._finish(place)
         return self._files
 
-    def _flush(self, day: int) -> None:
-        rows = pa.Table.from_batches(self._waiting.pop(day))
-        del self._bytes[day]
-        self._open[day] = file = self._open.pop(day, None) or self._begin(day)
+    def _flush(self, place: _Place) -> None:
+        rows = pa.Table.from_batches(self._waiting.pop(place))
+        del self._bytes[place]
+        self._open[place] = file = self._open.pop(place, None) or self._begin(place.day)
         groups: Iterable[pa.Table] = (rows,)
         if self._activity:
             order = pc.sort_indices(rows.select([self._activity]), [(self._activity, "descending")])
@@ -229,11 +244,11 @@ class _Writers:
         if sum(held.values()) > _HELD_TO_EMBED:
             max(held, key=held.__getitem__).write()
 
-    def _finish(self, day: int) -> None:
-        if file := self._open.pop(day, None):
+    def _finish(self, place: _Place) -> None:
+        if file := self._open.pop(place, None):
             file.close()
             path, size = str(file.path.relative_to(self._folder)), file.path.stat().st_size
-            self._files.append(NewFile(path, _EPOCH + timedelta(days=day), size, file.row_count))
+            self._files.append(NewFile(path, _EPOCH + timedelta(days=place.day), size, file.row_count))
 
 
 def _is_last(users: pa.Array) -> pa.Array:
@@ -303,15 +318,18 @@ def _leaves(path: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
         yield path, kind
 
 
-def _by_day(batch: pa.RecordBatch, days: NDArray[np.int32]) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """The rows of each day, in the order in which they came.
+def _by_place(
+    batch: pa.RecordBatch, days: NDArray[np.int32], is_passing: NDArray[np.bool_]
+) -> Iterator[tuple[_Place, pa.RecordBatch]]:
+    """The rows of each place, in the order in which they came.
 
     Copies, not slices: a slice that waits long would hold all of the batch that it is of.
     """
-    order = np.argsort(days, kind="stable")
-    starts = run_starts(days[order]).tolist()
+    order = np.lexsort((is_passing, days))
+    starts = run_starts(days[order], is_passing[order]).tolist()
     if len(starts) == 1:
-        yield int(days[0]), batch
+        yield _Place(int(days[0]), bool(is_passing[0])), batch
         return
     for start, end in pairwise([*starts, len(days)]):
-        yield int(days[order[start]]), batch.take(pa.array(order[start:end]))
+        first = order[start]
+        yield _Place(int(days[first]), bool(is_passing[first])), batch.take(pa.array(order[start:end]))

@@ -1,6 +1,7 @@
 """Conditions that name partitions, and which of them differ from the rows that are to replace them."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import date
 
 from pyspark.sql import Column, DataFrame, Row
@@ -9,6 +10,14 @@ from pyspark.sql.types import StructType
 
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
+
+
+@dataclass(frozen=True)
+class Gone:
+    """Rows that are taken out of partitions whose other rows stay: their keys, and a condition that is true there."""
+
+    keys: DataFrame
+    where: str
 
 
 def changed_partitions(table: Table, before: DataFrame, after: DataFrame) -> list[Row]:

@@ -25,11 +25,11 @@ from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
-from nextaisle.delta_log import COMPACTION, Change, DeltaLog, Transaction, Version, conflicts_named, since_note
+from nextaisle.delta_log import COMPACTION, Change, DeltaLog, OldFile, Transaction, Version, conflicts_named, since_note
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.lookup import CODE, file_code, rows_of_users
 from nextaisle.parquet_files import NewFiles, write_files
-from nextaisle.partitions import changed_partitions, condition
+from nextaisle.partitions import Gone, changed_partitions, condition
 from nextaisle.spark import staged
 
 log = logging.getLogger(__name__)
@@ -181,8 +181,13 @@ class Store:
         day = _day_of(table)
         self.replace(table, rows, f"{day} >= DATE'{first:%Y-%m-%d}' AND {day} <= DATE'{last:%Y-%m-%d}'")
 
-    def replace(self, table: Table, rows: DataFrame | ArrowRows, where: str, since: date | None = None) -> None:
+    def replace(
+        self, table: Table, rows: DataFrame | ArrowRows, where: str, since: date | None = None, gone: Gone | None = None
+    ) -> None:
         """Makes `rows` the contents of the partitions of `where`. Partitions that already hold them are not touched.
+
+        Of other partitions those are gone that `gone` tells, and `rows` may have some in their place; what else the
+        files hold in which these were is written again, and no other file of the partitions.
 
         `where` speaks of partition columns only. Every row of `rows` must match it, else the write is refused. A
         table without partitions is replaced as a whole, where "true". Python writes what it has made by itself, where
@@ -193,7 +198,7 @@ class Store:
             SchemaError: `rows` are not the table's.
             ConflictError: another writer committed meanwhile.
         """
-        self._replace(table, rows, where, since_note(since) if since else None)
+        self._replace(table, rows, where, since_note(since) if since else None, gone)
 
     def compact(self, table: Table, rows: DataFrame | ArrowRows, where: str) -> None:
         """Makes `rows` the contents of the partitions of `where`, each of which loses rows that no answer needs.
@@ -203,21 +208,35 @@ class Store:
         """
         self._replace(table, rows, where, COMPACTION)
 
-    def _replace(self, table: Table, rows: DataFrame | ArrowRows, where: str, note: str | None = None) -> None:
-        if isinstance(rows, DataFrame):
-            check_schema(rows, table)
+    def _replace(
+        self, table: Table, rows: DataFrame | ArrowRows, where: str, note: str | None, gone: Gone | None = None
+    ) -> None:
+        made = ArrowRows(table, (Part(check_schema(rows, table)),)) if isinstance(rows, DataFrame) else rows
         with self._writing(table):
             folder = self._log(table).folder()
-            if isinstance(rows, DataFrame):
-                self._replace_rows(table, rows, where, note)
-            elif folder is None or table.partition != (table.day,):
-                self._replace_rows(table, rows.frame(), where, note)
-            else:
-                # Before anything is computed: from here on Delta tells whether somebody else commits.
-                transaction = self._log(table).begin()
-                self._check_base(table)
-                with write_files(rows, folder, self._codec) as files:
-                    self._replace_files(table, files, where, transaction, note)
+            if isinstance(rows, DataFrame) or folder is None or table.partition != (table.day,):
+                if gone:
+                    staying = self._latest(table).where(gone.where).join(gone.keys, list(table.key), "left_anti")
+                    made, where = made.plus(staying), f"({where}) OR ({gone.where})"
+                self._replace_rows(table, made.frame(), where, note)
+                return
+            # Before anything is computed: from here on Delta tells whether somebody else commits.
+            transaction = self._log(table).begin()
+            self._check_base(table)
+            opened = self._files_with(table, gone, transaction) if gone else []
+            if gone and opened:
+                made = made.plus(transaction.rows(opened).join(gone.keys, list(table.key), "left_anti"))
+            with write_files(made, folder, self._codec) as files:
+                files.refuse_others(self.spark, table, f"({where}) OR ({gone.where})" if gone else where)
+                self._replace_files(table, files, where, transaction, note, opened)
+
+    def _files_with(self, table: Table, gone: Gone, transaction: Transaction) -> list[OldFile]:
+        """The files that hold rows of these keys."""
+        day, name = _day_of(table), F.col("_metadata.file_name").alias("file_name")
+        rows = self._latest(table).where(gone.where).select(*{*table.key, day}, name)
+        named = rows.join(gone.keys, list(table.key), "left_semi").select(day, "file_name").distinct().collect()
+        found = {(row[day], row["file_name"]) for row in named}
+        return [file for file in transaction.files(table, gone.where) if (file.day, file.name) in found]
 
     def _replace_rows(self, table: Table, rows: DataFrame, where: str, note: str | None) -> None:
         before = self._latest(table).where(where)
@@ -234,19 +253,23 @@ class Store:
             staged.unpersist()
 
     def _replace_files(
-        self, table: Table, files: NewFiles, where: str, transaction: Transaction, note: str | None
-    ) -> None:
+        self, table: Table, files: NewFiles, where: str, transaction: Transaction, note: str | None,
+        opened: Sequence[OldFile],
+    ) -> None:  # fmt: skip
         """The very files that are compared with what is there are committed, or taken away."""
-        files.refuse_others(self.spark, table, where)
-        only, before = where, self._latest(table).where(where)
+        only, before, gone = where, self._latest(table).where(where), opened
+        if opened:
+            before = before.unionByName(transaction.rows(opened))
         if note != COMPACTION and not before.isEmpty():
             changed = changed_partitions(table, before, files.rows(self.spark, table))
             if not changed:
                 return
-            files.keep({row[table.day] for row in changed})
+            days = {row[table.day] for row in changed}
+            files.keep(days)
             only = f"({where}) AND ({condition(table, changed)})"
+            gone = [file for file in opened if file.day in days]
         with files.committing():
-            if transaction.replace_files(table, only, files.kept, note):
+            if transaction.replace_files(table, only, files.kept, note, gone):
                 self._base[table.name] = self._note_commit(table)
                 self.ledger.bytes_written += sum(file.size for file in files.kept)
 

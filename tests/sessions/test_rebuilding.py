@@ -1,16 +1,19 @@
-from datetime import date
+from datetime import date, timedelta
 
 from pyspark.sql import Row, SparkSession
+from pyspark.sql import functions as F
 
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Sessions
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.tables import SESSIONS
 from nextaisle.sessions import rebuild_sessions
+from nextaisle.store import Store
 from tests.sequences.events import MIDNIGHT, ZONE, Event, events_of
 
 RULES = Sessions(gap_minutes=30, max_hours=24, collapse_types=())
 DAY = 24 * 60
+FIRST = date(2017, 3, 11)
 
 
 def sessions(spark: SparkSession, *events: Event) -> list[Row]:
@@ -47,3 +50,25 @@ def test_ids_differ_by_user_start_and_source_session_and_by_nothing_else(spark: 
     assert len(alone) == len(trails)
     assert alone == longer
     assert all(len(session_id) == 32 for session_id in alone)
+
+
+def test_only_sessions_that_midnight_may_prolong_are_written_again(spark: SparkSession, store: Store) -> None:
+    """Of the first day: early ends long before midnight, near 30 minutes before it, late goes on after it."""
+    before = [Event("early", DAY - 31), Event("near", DAY - 30), Event("late", DAY - 50), Event("late", DAY - 25)]
+    after = [Event("late", DAY + 5), Event("early", DAY + 60)]
+
+    def night(events: list[Event], first: date) -> dict[str, str]:
+        """The file of each user's session of the first day."""
+        earlier = store.fresh().read(SESSIONS)
+        rebuilt = rebuild_sessions(events_of(spark, events), earlier, first, RULES, ZONE)
+        store.fresh().replace(SESSIONS, rebuilt.made, rebuilt.where, first, rebuilt.gone)
+        found = store.fresh().read(SESSIONS).where(f"session_date = DATE'{FIRST}'")
+        named = found.select("user_id", F.col("_metadata.file_name").alias("file")).collect()
+        return {row["user_id"]: row["file"] for row in named}
+
+    files = night(before, EVERYTHING)
+    assert files["early"] not in (files["near"], files["late"])
+    again = night([*before, *after], FIRST + timedelta(days=1))
+    assert again["early"] == files["early"]
+    assert again["late"] != files["late"]
+    assert store.fresh().read(SESSIONS).orderBy("user_id", "start_time").collect() == sessions(spark, *before, *after)

@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Evaluation, Examples, Settings
 from nextaisle.contract.tables import EXAMPLES
-from nextaisle.sequences.days import day_number
+from nextaisle.days import day_number
 from nextaisle.sequences.histories import Histories, flat, histories_of, user_ids, whole_users
 from nextaisle.sequences.splits import SPLITS, splits_by_time, splits_leave_one_out
 from nextaisle.sequences.vocabulary import Lookup, read_lookup, type_indices

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nextaisle.sequences.days import days_of
+from nextaisle.days import days_of
 
 # Events that are computed together. A user with more is a block of one's own.
 BLOCK_EVENTS: Final = 50_000

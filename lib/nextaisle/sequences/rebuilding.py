@@ -13,9 +13,9 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import SEQUENCES
+from nextaisle.days import day_number
 from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.packing import packed, packed_schema, unpacked
-from nextaisle.sequences.days import day_number
 from nextaisle.sequences.histories import events_in, whole_users
 from nextaisle.sequences.snapshots import sequence_rows
 from nextaisle.sequences.vocabulary import read_lookup

@@ -12,8 +12,11 @@ from nextaisle.changes import EVERYTHING
 from nextaisle.config import Sessions
 from nextaisle.contract.tables import SESSIONS
 from nextaisle.kernels import ArrowRows, Batches, Part
+from nextaisle.partitions import Gone
 from nextaisle.sessions.cutting import cut_sessions
 from nextaisle.sessions.naming import named
+from nextaisle.sessions.passing import with_passing
+from nextaisle.spark import staged
 
 _TRAIL = ("user_id", "source_session_id")
 _EVENT = ("event_date", "event_time", "event_id", "item_id", "event_type", "price", "quantity")
@@ -23,10 +26,11 @@ _DAYS_OPEN = timedelta(days=3)
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """Rows of sessions: the whole contents of the days from `first` on."""
+    """Rows of sessions: the whole contents of the days from `first` on, and what comes for `gone`, before them."""
 
     made: ArrowRows
     first: date
+    gone: Gone | None = None
 
     @property
     def rows(self) -> DataFrame:
@@ -40,20 +44,20 @@ class Rebuilt:
 def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules: Sessions, zone: str) -> Rebuilt:
     """The sessions that depend on events of the day `first` and later; `sessions` are those of an earlier build.
 
-    A session that was open when `first` began keeps its start, and is cut anew from its events; what else the day
-    before holds is passed on as it is.
+    A session that was open when `first` began keeps its start, and is cut anew from its events.
     """
     if first == EVERYTHING:
-        return Rebuilt(sessions_of(events, rules), EVERYTHING)
-    open_trails = _open_trails(sessions, first, rules, zone)
-    since = open_trails.agg(F.min("open_date").alias("day")).first()
-    day = (since and since["day"]) or first
-    before = F.col("event_date").between(F.lit(day), F.lit(first - timedelta(days=1)))
+        return Rebuilt(sessions_of(events, rules, zone), EVERYTHING)
+    changed = events.where(F.col("event_date") >= F.lit(first))
+    open_trails = staged(_open_trails(sessions, first, rules, zone))
+    since = open_trails.agg(F.min("open_date").alias("day")).collect()[0]["day"]
+    if since is None:
+        return Rebuilt(sessions_of(changed, rules, zone), first)
+    before = F.col("event_date").between(F.lit(since), F.lit(first - timedelta(days=1)))
     taken_back = _joined(events.where(before), open_trails, "event_time", "left_semi")
-    changed = events.where(F.col("event_date") >= F.lit(first)).unionByName(taken_back)
-    earlier = sessions.where(F.col("session_date").between(F.lit(day), F.lit(first - timedelta(days=1))))
-    kept = _joined(earlier, open_trails, "start_time", "left_anti")
-    return Rebuilt(sessions_of(changed, rules).plus(kept), day)
+    opened = _joined(_between(sessions, since, first), open_trails, "start_time", "left_semi")
+    gone = Gone(staged(opened.select("session_id"), "session_id"), _between_days(since, first))
+    return Rebuilt(sessions_of(changed.unionByName(taken_back), rules, zone), first, gone)
 
 
 def rebuild_in_part(
@@ -64,16 +68,16 @@ def rebuild_in_part(
     other_events, other_sessions = (rows.join(users, "user_id", "left_anti") for rows in (events, sessions))
     theirs = rebuild_sessions(their_events, their_sessions, since, rules, zone)
     others = rebuild_sessions(other_events, other_sessions, first, rules, zone)
-    earliest = min(theirs.first, others.first)
-    kept = []
-    for rebuilt, stored in ((theirs, their_sessions), (others, other_sessions)):
-        day = F.col("session_date")
-        kept.append(stored.where((day >= F.lit(earliest)) & (day < F.lit(rebuilt.first))))
+    opened = [rebuilt.gone for rebuilt in (theirs, others) if rebuilt.gone]
+    keys = _between(their_sessions, since, first).select("session_id")
+    for gone in opened:
+        keys = keys.unionByName(gone.keys)
+    where = " OR ".join(f"({each})" for each in (_between_days(since, first), *(gone.where for gone in opened)))
     made = ArrowRows(SESSIONS, (*theirs.made.parts, *others.made.parts))
-    return Rebuilt(made.plus(*kept), earliest)
+    return Rebuilt(made, first, Gone(staged(keys, "session_id"), where))
 
 
-def sessions_of(events: DataFrame, rules: Sessions) -> ArrowRows:
+def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> ArrowRows:
     """All sessions of these events.
 
     | user | event_time | event_id |      | user | start_time | event_times        |
@@ -86,7 +90,7 @@ def sessions_of(events: DataFrame, rules: Sessions) -> ArrowRows:
 
     def cut(batches: Batches) -> Iterator[pa.RecordBatch]:
         for sessions in cut_sessions(batches, gap, longest, rules.collapse_types):
-            yield named(sessions)
+            yield with_passing(named(sessions), gap, zone)
 
     # Numbers sort in four fifths of the time of names; the names behind them part users of one hash.
     user_hash = F.xxhash64("user_id").alias("user_hash")
@@ -112,6 +116,14 @@ def _open_trails(sessions: DataFrame, first: date, rules: Sessions, zone: str) -
     is_open = F.col("end_time") >= midnight - F.make_dt_interval(mins=F.lit(rules.gap_minutes))
     starts = (F.min("start_time").alias("open_start"), F.min("session_date").alias("open_date"))
     return sessions.where(is_near & is_open).groupBy(*_TRAIL).agg(*starts)
+
+
+def _between_days(first: date, end: date) -> str:
+    return f"session_date >= DATE'{first:%Y-%m-%d}' AND session_date < DATE'{end:%Y-%m-%d}'"
+
+
+def _between(sessions: DataFrame, first: date, end: date) -> DataFrame:
+    return sessions.where(_between_days(first, end))
 
 
 def _joined(rows: DataFrame, open_trails: DataFrame, time: str, how: str) -> DataFrame:

@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from nextaisle.sequences.days import day_number, days_of
+from nextaisle.days import day_number, days_of
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
