@@ -1,6 +1,5 @@
 """Extends the vocabulary (items), keeps who exists (users), and writes users' histories as of days (sequences)."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 
 from pyspark.sql import DataFrame
@@ -30,6 +29,7 @@ from nextaisle.sequences import (
     rebuild_sequences,
     users_state,
 )
+from nextaisle.spark import beside
 from nextaisle.store import Store
 
 
@@ -45,10 +45,9 @@ def run(night: Night) -> Result:
     first = first if first > max(due, done) else EVERYTHING
     where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
     changed = changed_sessions(sessions, first, zone)
-    with ThreadPoolExecutor(1) as beside:
-        # What items and users take are many small Spark jobs, which leave cores idle.
-        users = changed.select("user_id").distinct()
-        seeds = beside.submit(store.latest_rows, SEQUENCES, SEED, users, first)
+    users = changed.select("user_id").distinct()
+    # What items take are many small Spark jobs, which leave cores idle.
+    with beside(night.spark, lambda: store.latest_rows(SEQUENCES, SEED, users, first)) as seeds:
         _extend(night, first, known_through)
     known = store.fresh().read(ITEMS)
     store.replace(SEQUENCES, rebuild_sequences(changed, seeds.result(), known, first, due, settings), where)

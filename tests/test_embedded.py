@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nextaisle.arrays import hashed
 from nextaisle.decimals import MONEY
-from nextaisle.embedded import EmbeddedRows, embedded_rows
+from nextaisle.embedded import EmbeddedRows, embedded_rows, embedded_users
 
 SCHEMA = pa.schema(
     [
@@ -27,11 +29,14 @@ SCHEMA = pa.schema(
         ("is_session_start", pa.list_(pa.bool_())),
         ("last_time", pa.timestamp("us", tz="UTC")),
         ("totals", pa.map_(pa.string(), MONEY)),
+        ("last_day", pa.date32()),
+        ("tops", pa.list_(pa.struct([("name", pa.string()), ("day", pa.date32()), ("count", pa.int64())]))),
     ]
 )
 BITS = 63
+WHOLE = st.integers(-(2**BITS), 2**BITS - 1)
 MONEYS = st.integers(-(10**18) + 1, 10**18 - 1).map(lambda number: Decimal(number).scaleb(-4))
-INSTANTS = st.one_of(st.integers(-(2**BITS), 2**BITS - 1), st.integers(0, 3000).map(lambda second: second * 1_000_000))
+INSTANTS = st.one_of(WHOLE, st.integers(0, 3000).map(lambda second: second * 1_000_000))
 
 
 def lists(of: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any] | None]:
@@ -46,11 +51,13 @@ ROW = st.tuples(
     lists(st.booleans()),
     st.none() | INSTANTS,
     st.none() | st.dictionaries(st.sampled_from(["view", "cart"]), st.none() | MONEYS),
+    st.none() | st.dates(),
+    lists(st.tuples(st.none() | st.sampled_from(["a/b", "b"]), st.none() | st.dates(), st.none() | WHOLE)),
 )
 
 
 def table_of(rows: list[Any], first: int) -> pa.Table:
-    columns = list(zip(*rows, strict=True)) or [()] * 7
+    columns = list(zip(*rows, strict=True)) or [()] * 9
     users = pa.array([f"u{first + number}" for number in range(len(rows))], pa.string())
     arrays = [users, *(_array(list(each), kind) for each, kind in zip(columns, SCHEMA.types[1:], strict=True))]
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
@@ -88,31 +95,36 @@ def test_any_row_comes_back(
     with written(path) as (writer, embedded):
         for piece in rows:
             writer.write_table(piece)
+            embedded.name_users(piece["user_id"].combine_chunks())
             embedded.hold(piece)
             embedded.write()
     whole = pa.concat_tables(rows) if rows else SCHEMA.empty_table()
+    users = embedded_users(str(path))
+    assert users is None if not rows else np.array_equal(users, hashed(whole["user_id"].combine_chunks()))
     assert pq.read_table(path).equals(whole)
     expected = whole.filter(pa.array([int(user[1:]) in wanted for user in whole["user_id"].to_pylist()], pa.bool_()))
     assert found(path, [f"u{number}" for number in wanted], SCHEMA.names)[0].equals(expected)
 
 
 def test_no_reader_of_parquet_sees_them(tmp_path: Path) -> None:
-    rows = table_of([(1, ["a"], [5_000_000], [Decimal(2)], [True], 7, {"view": Decimal(1)})] * 3, 0)
+    rows = table_of([(1, ["a"], [5_000_000], [Decimal(2)], [True], 7, {"view": Decimal(1)}, None, None)] * 3, 0)
     with written(tmp_path / "a.parquet") as (writer, embedded):
         writer.write_table(rows.slice(0, 2))
         embedded.hold(rows)
         embedded.write()
         writer.write_table(rows.slice(2))
+        embedded.name_users(rows["user_id"].combine_chunks())
     assert pl.read_parquet(tmp_path / "a.parquet")["user_id"].to_list() == ["u0", "u1", "u2"]
     assert duckdb.sql(f"SELECT count(*), max(item_ids) FROM '{tmp_path}/a.parquet'").fetchall() == [(3, ["a"])]
     assert pq.ParquetFile(tmp_path / "a.parquet").num_row_groups == 2
 
 
 def test_a_file_without_them_or_without_a_column_has_none(tmp_path: Path) -> None:
-    rows = table_of([(1, ["a"], [5], [None], [True], 7, None)], 0)
+    rows = table_of([(1, ["a"], [5], [None], [True], 7, None, None, None)], 0)
     pq.write_table(rows, tmp_path / "plain.parquet")
     with written(tmp_path / "some.parquet") as (writer, embedded):
         writer.write_table(rows)
+        embedded.name_users(rows["user_id"].combine_chunks())
         embedded.hold(rows.select(["user_id", "event_count"]))
     with written(tmp_path / "empty.parquet"):
         pass
@@ -124,10 +136,11 @@ def test_a_file_without_them_or_without_a_column_has_none(tmp_path: Path) -> Non
 
 
 def test_what_is_read_is_the_users_and_the_rows_that_are_wanted(tmp_path: Path) -> None:
-    events = [(1, ["a"] * 500, [0] * 500, [None] * 500, [True] * 500, 7, None)] * 40
+    events = [(1, ["a"] * 500, [0] * 500, [None] * 500, [True] * 500, 7, None, None, None)] * 40
     rows = table_of(events, 0)
     with written(tmp_path / "a.parquet") as (writer, embedded):
         writer.write_table(rows)
+        embedded.name_users(rows["user_id"].combine_chunks())
         embedded.hold(rows)
     row, read = found(tmp_path / "a.parquet", ["u7", "u99"], SCHEMA.names)
     assert row.equals(rows.slice(7, 1))

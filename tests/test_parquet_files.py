@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -213,19 +212,6 @@ def test_a_day_with_more_than_a_task_holds_back_becomes_row_groups(
     for file in found:
         assert pq.ParquetFile(tmp_path / file.path).metadata.num_row_groups > 1
         assert users_in(tmp_path, file) == [each["user_id"] for each in rows if each["as_of_date"] == file.day]
-
-
-def test_rows_of_the_busiest_users_stand_together_in_row_groups_of_their_own(
-    spark: SparkSession, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(parquet_files, "_GROUP_BYTES", 1000)
-    rows = [row(f"u{number:02}", FIRST, count=number * 7 % 40) for number in range(40)]
-    (file,) = written(tmp_path, rows, replace(SEQUENCES, activity="event_count"))
-    found = pq.ParquetFile(tmp_path / file.path)
-    assert file.row_count == found.metadata.num_rows == 40
-    assert found.read()["event_count"].to_pylist() == list(range(39, -1, -1))
-    sizes = [found.metadata.row_group(number).num_rows for number in range(found.metadata.num_row_groups)]
-    assert set(sizes) == {5}
 
 
 def test_of_days_made_together_each_users_last_row_is_embedded(

@@ -120,13 +120,10 @@ class DeltaLog:
         return str(uri.getPath()) if uri.getScheme() in (None, "file") else None
 
     def files(self, number: int, day: str) -> DataFrame:
-        """The data files of a version: path, as a URL in the folder or a whole one; name; and the partition's day."""
+        """The data files of a version: path, as a URL in the folder or a whole one, and the partition's day."""
         none = self._spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
         files = DataFrame(self._log.getSnapshotAt(number, none, none).allFiles().toDF(), self._spark)
-        # A path is no form: a plus sign in it is one.
-        last = F.replace(F.element_at(F.split("path", "/"), -1), F.lit("+"), F.lit("%2B"))
-        name = F.url_decode(last).alias("name")
-        return files.select("path", name, F.col("partitionValues")[day].cast("date").alias(day))
+        return files.select("path", F.col("partitionValues")[day].cast("date").alias(day))
 
     def begin(self) -> "Transaction":
         return Transaction(self._spark, self._log.startTransaction())

@@ -1,9 +1,9 @@
-"""The rows of given users out of a table's Parquet files, without reading the rest.
+"""The latest rows of given users out of a table's Parquet files, without reading the rest.
 
 Spark decodes all rows of a file, of each column that it wants, before it joins them with those it looks for. In the
-weeks in which a night looks for where its users stood, few rows are the latest of one of them. So Spark reads days and
-users alone, which are narrow; then Python reads of each file the rows
-that it has embedded (embedded.py), and of others the row groups in which they lie.
+weeks in which a night looks for where its users stood, few rows are the latest of one of them. So Python reads whom
+each file has, of which Spark finds each user's latest; then Python reads of a file the rows that it has embedded
+(embedded.py), and of one that has none the row groups in which they lie.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,19 +15,22 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
+from nextaisle.arrays import hashed
 from nextaisle.contract.errors import SchemaError
 from nextaisle.contract.tables import Table
-from nextaisle.embedded import embedded_rows
+from nextaisle.embedded import embedded_rows, embedded_users
 from nextaisle.kernels import Batches, Part
 from nextaisle.spark import staged
 
 # The column of a row's `file_code`.
 CODE: Final = "file_code"
+_HASH: Final = "user_hash"
 # Rows that are decoded at once, whatever the size of the row groups that somebody wrote.
 _BATCH_ROWS: Final = 2048
 _NAME_BITS: Final = 44
@@ -35,25 +38,25 @@ _NAME_BITS: Final = 44
 _TASKS_PER_CORE: Final = 4
 
 
-def file_code(day: Column, file_name: Column) -> Column:
-    """The day of a row, and a hash of the name of its file, as one integer: the greatest is of the latest day.
+def file_code(day: Column, path: Column) -> Column:
+    """The day of a file, and a hash of its path, as one integer: the greatest is of the latest day.
 
     Of a number Spark keeps the maximum in a hash table; for a struct or a text it would sort all rows. Two files of a
     day that get one number do no harm: both are opened.
     """
     days = F.shiftleft(F.unix_date(day).cast("bigint"), _NAME_BITS)
-    return days.bitwiseOR(F.shiftrightunsigned(F.xxhash64(file_name), 64 - _NAME_BITS)).alias(CODE)
+    return days.bitwiseOR(F.shiftrightunsigned(F.xxhash64(path), 64 - _NAME_BITS)).alias(CODE)
 
 
 def rows_of_users(
-    wanted: DataFrame, files: DataFrame, folder: str, table: Table, columns: Sequence[str],
+    users: DataFrame, files: DataFrame, folder: str, table: Table, columns: Sequence[str],
     count_bytes: Callable[[int], None],
 ) -> Part:  # fmt: skip
-    """These columns, user_id among them, of the rows of `table`, in `folder`, that `wanted` names.
+    """These columns, user_id among them, of the latest row of each of `users` (user_id) in these files of `table`.
 
-    Which files have them is found at once, they are read when they are asked for. `wanted`: user_id and CODE. `files`:
-    CODE, the table's day, and `path`, as Delta's log has it. Every executor must see the files under these names.
-    `count_bytes` is told of all that is read.
+    Which files have them is found at once, they are read when they are asked for. `files`: CODE, the table's day, and
+    `path`, as Delta's log has it; they lie in `folder`, which every executor must see under this name. `count_bytes` is
+    told of all that is read.
 
     Raises:
         FileNotFoundError: a file is not there.
@@ -65,16 +68,62 @@ def rows_of_users(
 
     def read(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for date, paths, users in zip(*batch.columns, strict=True):
+            for date, paths, in_file in zip(*batch.columns, strict=True):
                 local = [_local(folder, path) for path in paths.as_py() or ()]
-                for rows in rows_in(local, users.values, names, count_bytes):
+                for rows in rows_in(local, in_file.values, names, count_bytes):
                     yield _completed(rows, schema, {day: date})
 
     by_code = files.groupBy(CODE).agg(F.first(day).alias(day), F.collect_list("path").alias("paths"))
     # AQE would go by bytes, which are few, and give all files to one task.
-    tasks = max(1, min(files.count(), wanted.sparkSession.sparkContext.defaultParallelism * _TASKS_PER_CORE))
-    by_file = staged(wanted.repartition(tasks, CODE).groupBy(CODE).agg(F.collect_list("user_id").alias("users")))
+    tasks = max(1, min(files.count(), users.sparkSession.sparkContext.defaultParallelism * _TASKS_PER_CORE))
+    latest = _latest_files(users, files.repartition(tasks), folder, count_bytes)
+    by_file = staged(latest.repartition(tasks, CODE).groupBy(CODE).agg(F.collect_list("user_id").alias("users")))
     return Part(by_file.join(F.broadcast(by_code), CODE, "left").select(day, "paths", "users"), read)
+
+
+def _latest_files(users: DataFrame, files: DataFrame, folder: str, count_bytes: Callable[[int], None]) -> DataFrame:
+    """(user_id, CODE): the latest of these files that has each user. Whom it has a file tells by 64 bits of each."""
+    named = staged(users.mapInArrow(_with_hash, f"user_id string, {_HASH} bigint"), _HASH)
+    wanted = np.sort(named.select(_HASH).toArrow()[_HASH].to_numpy().view(np.uint64))
+    shared = users.sparkSession.sparkContext.broadcast(wanted)
+
+    def find(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            for path, code in zip(batch.column("path").to_pylist(), batch.column(CODE).to_pylist(), strict=True):
+                found = _found(_users_of(_local(folder, path), count_bytes), shared.value)
+                hashes = pa.array(np.unique(found).view(np.int64))
+                yield pa.RecordBatch.from_arrays([hashes, pa.repeat(code, len(hashes))], [_HASH, CODE])
+
+    found = files.select("path", CODE).mapInArrow(find, f"{_HASH} bigint, {CODE} bigint")
+    return found.groupBy(_HASH).agg(F.max(CODE).alias(CODE)).join(named, _HASH).select("user_id", CODE)
+
+
+def _with_hash(batches: Batches) -> Iterator[pa.RecordBatch]:
+    for batch in batches:
+        users = batch.column("user_id")
+        yield pa.RecordBatch.from_arrays([users, pa.array(hashed(users).view(np.int64))], ["user_id", _HASH])
+
+
+def _users_of(path: str, count_bytes: Callable[[int], None]) -> NDArray[np.uint64]:
+    """The hash of each row's user."""
+    hashes = embedded_users(path)
+    if hashes is None:
+        with pq.ParquetFile(path) as file:
+            described = file.metadata
+            count_bytes(described.serialized_size + _size(described, range(described.num_row_groups), ["user_id"]))
+            users: pa.ChunkedArray = file.read(columns=["user_id"], use_threads=False)["user_id"]
+            return hashed(users.combine_chunks())
+    count_bytes(hashes.nbytes)
+    return hashes
+
+
+def _found(hashes: NDArray[np.uint64], wanted: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Those of `hashes` that are in `wanted`, which is sorted."""
+    if not len(wanted):
+        return hashes[:0]
+    places = np.minimum(np.searchsorted(wanted, hashes), len(wanted) - 1)
+    found: NDArray[np.uint64] = hashes[wanted[places] == hashes]
+    return found
 
 
 def _local(folder: str, path: str) -> str:

@@ -6,7 +6,7 @@ columns. A file is part of the table once Delta's log names it (delta_log.py), a
 
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -35,9 +35,6 @@ log = logging.getLogger(__name__)
 _HELD_BYTES: Final = 64 << 20
 # The same of rows that are to be embedded, of which few large pieces are opened faster than many.
 _HELD_TO_EMBED: Final = 32 << 20
-# Of a table with `activity`, bytes of a row group in memory, about: a reader of few rows reads the groups that they are
-# in. A file of such groups is a tenth larger than one of a single group.
-_GROUP_BYTES: Final = 2 << 20
 # Files that a task keeps open for more: a process may usually have a thousand, and a build of years has as many days.
 _OPEN_FILES: Final = 512
 _FILES: Final = pa.schema(
@@ -168,7 +165,7 @@ class _Writers:
     """
 
     def __init__(self, table: Table, schema: pa.Schema, folder: str, codec: str | None) -> None:
-        self._day, self._activity, self._carried = table.partition[0], table.activity, list(table.carried)
+        self._day, self._carried = table.partition[0], list(table.carried)
         self._folder, self._codec = Path(folder), codec
         self._schema = schema
         self._inner = self._schema.remove(self._schema.get_field_index(self._day))
@@ -216,14 +213,10 @@ class _Writers:
         rows = pa.Table.from_batches(self._waiting.pop(place))
         del self._bytes[place]
         self._open[place] = file = self._open.pop(place, None) or self._begin(place.day)
-        groups: Iterable[pa.Table] = (rows,)
-        if self._activity:
-            order = pc.sort_indices(rows.select([self._activity]), [(self._activity, "descending")])
-            groups = _groups(rows.take(order).combine_chunks())
-        for group in groups:
-            file.writer.write_table(group.select(self._inner.names), row_group_size=len(group))
+        file.writer.write_table(rows.select(self._inner.names), row_group_size=len(rows))
         file.row_count += len(rows)
         if self._carried:
+            file.embedded.name_users(rows["user_id"].combine_chunks())
             file.embedded.hold(rows.filter(rows[_LAST]).select(self._carried))
             self._embed()
         if len(self._open) > _OPEN_FILES:
@@ -258,16 +251,6 @@ def _is_last(users: pa.Array) -> pa.Array:
     """
     changes = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
     return pa.array(np.append(changes, True)[-len(users) :] if len(users) else changes)
-
-
-def _groups(rows: pa.Table) -> Iterator[pa.Table]:
-    """Halves of halves, until they have the size of a row group: rows that stand together may be of different sizes."""
-    if rows.nbytes <= _GROUP_BYTES or len(rows) == 1:
-        yield rows
-        return
-    half = len(rows) // 2
-    yield from _groups(rows.slice(0, half))
-    yield from _groups(rows.slice(half))
 
 
 def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -3,9 +3,10 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
@@ -49,6 +50,8 @@ _OTHER_HEADER = "CSV header does not conform to the schema"
 # each core has where both allow it.
 _LEAST_BYTES, _MOST_BYTES = 16 << 20, 1 << 30
 _TASKS_PER_CORE = 4
+
+T = TypeVar("T")
 
 
 def create_session(name: str, master: str = "", sizes: Mapping[str, str] | None = None) -> SparkSession:
@@ -112,6 +115,18 @@ def write_text(spark: SparkSession, uri: str, text: str) -> None:
     stream = files.create(path, True)
     stream.write(bytearray(text, "utf-8"))
     stream.close()
+
+
+@contextmanager
+def beside(spark: SparkSession, work: Callable[[], T]) -> Iterator["Future[T]"]:
+    """Meanwhile `work` is done in another thread; with spark.scheduler.mode FAIR both get tasks done."""
+
+    def in_pool() -> T:
+        spark.sparkContext.setLocalProperty("spark.scheduler.pool", "beside")
+        return work()
+
+    with ThreadPoolExecutor(1) as thread:
+        yield thread.submit(in_pool)
 
 
 @contextmanager

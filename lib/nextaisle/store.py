@@ -27,7 +27,7 @@ from nextaisle.contract.tables import Column as TableColumn
 from nextaisle.contract.tables import Table
 from nextaisle.delta_log import COMPACTION, Change, DeltaLog, OldFile, Transaction, Version, conflicts_named, since_note
 from nextaisle.kernels import ArrowRows, Part
-from nextaisle.lookup import CODE, file_code, rows_of_users
+from nextaisle.lookup import file_code, rows_of_users
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import Gone, changed_partitions, condition
 from nextaisle.spark import staged
@@ -115,12 +115,9 @@ class Store:
         if folder is None:
             latest = known.join(users, "user_id", "left_semi").groupBy("user_id").agg(F.max(day).alias(day))
             return ArrowRows(part, (Part(known.join(latest, ["user_id", day], "left_semi").select(*columns)),))
-        narrow = self._raw(table, version).where(F.col(day) < F.lit(before))
-        coded = narrow.select("user_id", file_code(F.col(day), F.col("_metadata.file_name")))
-        latest = coded.join(users, "user_id", "left_semi").groupBy("user_id").agg(F.max(CODE).alias(CODE))
         files = self._log(table).files(version, day).where(F.col(day) < F.lit(before))
-        files = files.select("path", day, file_code(F.col(day), F.col("name")))
-        return ArrowRows(part, (rows_of_users(latest, files, folder, table, columns, self._looked_up().add),))
+        files = files.select("path", day, file_code(F.col(day), F.col("path")))
+        return ArrowRows(part, (rows_of_users(users, files, folder, table, columns, self._looked_up().add),))
 
     @property
     def bytes_looked_up(self) -> int:

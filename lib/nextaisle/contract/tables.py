@@ -30,9 +30,8 @@ class Column:
 class Table:
     """A Delta table: what one row is, what identifies it, and how its files are laid out.
 
-    Within a file that Python writes, rows with much of `activity` come first. Of users who come every day an old day
-    has no row that is still the latest: a reader of latest rows passes over the part of a file that is theirs. It holds
-    the columns `carried` of users' last rows a second time (embedded.py): those that a night goes on from.
+    A file that Python writes holds the columns `carried` of users' last rows a second time (embedded.py): those that a
+    night goes on from.
     """
 
     name: str
@@ -40,7 +39,6 @@ class Table:
     columns: tuple[Column, ...]
     key: tuple[str, ...]
     partition: tuple[str, ...] = ()
-    activity: str | None = None
     carried: tuple[str, ...] = ()
 
     @property
@@ -409,7 +407,12 @@ USER_PROFILES: Final = Table(
     ),
     key=("user_id", "as_of_date"),
     partition=("as_of_date",),
-    activity="active_day_count",
+    carried=(
+        "user_id", "event_counts", "event_money", "active_day_count", "first_event_date", "first_purchase_date",
+        "last_purchase_date", "purchase_day_count", "repeat_purchase_count", "viewed_count", "carted_count",
+        "cart_purchased_count", "view_purchased_count", "category_counts", "brand_counts", "hour_counts",
+        "weekday_counts", "recent_category_counts", "bought_item_ids", "paid_money", "mean_price_money",
+    ),
 )  # fmt: skip
 
 CATEGORY_PRICES: Final = Table(

@@ -39,12 +39,7 @@ _EVENT: Final = (
     "steps", *_MONEY,
 )  # fmt: skip
 # What is taken of a seed, a row of user_profiles.
-SEED: Final = (
-    "user_id", "as_of_date", "event_counts", "event_money", "active_day_count", "first_event_date",
-    "first_purchase_date", "last_purchase_date", "purchase_day_count", "repeat_purchase_count", "viewed_count",
-    "carted_count", "cart_purchased_count", "view_purchased_count", "category_counts", "brand_counts", "hour_counts",
-    "weekday_counts", "recent_category_counts", "bought_item_ids", *_MONEY,
-)  # fmt: skip
+SEED: Final = ("as_of_date", *USER_PROFILES.carried)
 
 
 def events_since(sessions: DataFrame, items: DataFrame, first: date, rules: Profiles, zone: str) -> DataFrame:

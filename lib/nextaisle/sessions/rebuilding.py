@@ -22,6 +22,8 @@ _TRAIL = ("user_id", "source_session_id")
 _EVENT = ("event_date", "event_time", "event_id", "item_id", "event_type", "price", "quantity")
 # A session is at most 24 hours long and stays open for at most as long again: days are 23 to 25 hours.
 _DAYS_OPEN = timedelta(days=3)
+# Trails that a broadcast carries with ease.
+_FEW = 200_000
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,17 @@ def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules:
         return Rebuilt(sessions_of(events, rules, zone), EVERYTHING)
     changed = events.where(F.col("event_date") >= F.lit(first))
     open_trails = staged(_open_trails(sessions, first, rules, zone))
-    since = open_trails.agg(F.min("open_date").alias("day")).collect()[0]["day"]
+    found = open_trails.agg(F.min("open_date").alias("day"), F.count("*").alias("trails")).collect()[0]
+    since, is_few = found["day"], found["trails"] <= _FEW
     if since is None:
         return Rebuilt(sessions_of(changed, rules, zone), first)
+    # What is staged has no size, by which Spark would decide.
+    open_trails = F.broadcast(open_trails) if is_few else open_trails
     before = F.col("event_date").between(F.lit(since), F.lit(first - timedelta(days=1)))
     taken_back = _joined(events.where(before), open_trails, "event_time", "left_semi")
     opened = _joined(_between(sessions, since, first), open_trails, "start_time", "left_semi")
-    gone = Gone(staged(opened.select("session_id"), "session_id"), _between_days(since, first))
+    keys = staged(opened.select("session_id"), "session_id")
+    gone = Gone(F.broadcast(keys) if is_few else keys, _between_days(since, first))
     return Rebuilt(sessions_of(changed.unionByName(taken_back), rules, zone), first, gone)
 
 
