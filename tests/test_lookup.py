@@ -65,8 +65,10 @@ def user_ids(path: str) -> list[str]:
     return [user for user in ("u000", "u001") if user in known]
 
 
-@pytest.mark.parametrize("by_python", [True, False])
-@pytest.mark.parametrize("is_reached", [True, False])
+@pytest.mark.parametrize(
+    ("by_python", "is_reached", "most_shared"),
+    [(True, True, 99), (True, True, 3), (False, True, 99), (True, False, 99)],
+)
 def test_they_are_the_rows_that_spark_finds(
     spark: SparkSession,
     settings: Settings,
@@ -74,10 +76,12 @@ def test_they_are_the_rows_that_spark_finds(
     monkeypatch: pytest.MonkeyPatch,
     by_python: bool,
     is_reached: bool,
+    most_shared: int,
 ) -> None:
     store = written(spark, settings, tmp_path / "a[1] 50%{b}?#", 12, by_python)
     if not is_reached:
         monkeypatch.setattr(DeltaLog, "folder", lambda _: None)
+    monkeypatch.setattr("nextaisle.lookup._MOST_SHARED", most_shared)
     wanted = [0, 1, 3, 4, 10, 11, 50, 119, 500]
     for day in (1, 7, 12):
         before = FIRST + timedelta(days=day)

@@ -33,7 +33,11 @@ CODE: Final = "file_code"
 _HASH: Final = "user_hash"
 # Rows that are decoded at once, whatever the size of the row groups that somebody wrote.
 _BATCH_ROWS: Final = 2048
+# Of what was found, as it goes on.
+_BATCH_BYTES: Final = 4 << 20
 _NAME_BITS: Final = 44
+# Hashes of users, 8 bytes each, that every task may have in memory.
+_MOST_SHARED: Final = 10_000_000
 # Files differ in how many such rows they have, and each task of Python costs time before its first row.
 _TASKS_PER_CORE: Final = 4
 
@@ -66,12 +70,15 @@ def rows_of_users(
     kinds = StructType([table.schema[name] for name in columns])
     schema, names = to_arrow_schema(kinds), [name for name in columns if name != day]
 
-    def read(batches: Batches) -> Iterator[pa.RecordBatch]:
+    def completed(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for date, paths, in_file in zip(*batch.columns, strict=True):
                 local = [_local(folder, path) for path in paths.as_py() or ()]
                 for rows in rows_in(local, in_file.values, names, count_bytes):
                     yield _completed(rows, schema, {day: date})
+
+    def read(batches: Batches) -> Iterator[pa.RecordBatch]:
+        return _together(completed(batches))
 
     by_code = files.groupBy(CODE).agg(F.first(day).alias(day), F.collect_list("path").alias("paths"))
     # AQE would go by bytes, which are few, and give all files to one task.
@@ -84,13 +91,16 @@ def rows_of_users(
 def _latest_files(users: DataFrame, files: DataFrame, folder: str, count_bytes: Callable[[int], None]) -> DataFrame:
     """(user_id, CODE): the latest of these files that has each user. Whom it has a file tells by 64 bits of each."""
     named = staged(users.mapInArrow(_with_hash, f"user_id string, {_HASH} bigint"), _HASH)
-    wanted = np.sort(named.select(_HASH).toArrow()[_HASH].to_numpy().view(np.uint64))
+    # Of more users all that the files have goes to Spark's join.
+    is_shared = named.count() <= _MOST_SHARED
+    wanted = np.sort(named.select(_HASH).toArrow()[_HASH].to_numpy().view(np.uint64)) if is_shared else None
     shared = users.sparkSession.sparkContext.broadcast(wanted)
 
     def find(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for path, code in zip(batch.column("path").to_pylist(), batch.column(CODE).to_pylist(), strict=True):
-                found = _found(_users_of(_local(folder, path), count_bytes), shared.value)
+                found = _users_of(_local(folder, path), count_bytes)
+                found = found if shared.value is None else _found(found, shared.value)
                 hashes = pa.array(np.unique(found).view(np.int64))
                 yield pa.RecordBatch.from_arrays([hashes, pa.repeat(code, len(hashes))], [_HASH, CODE])
 
@@ -173,6 +183,20 @@ def _size(described: pq.FileMetaData, groups: Sequence[int], names: Sequence[str
     """Bytes of these columns of row groups; one of lists is several in the file, `prices.list.element`."""
     numbers = [n for n in range(described.num_columns) if described.schema.column(n).path.split(".")[0] in names]
     return sum(described.row_group(group).column(n).total_compressed_size for group in groups for n in numbers)
+
+
+def _together(batches: Batches) -> Iterator[pa.RecordBatch]:
+    """The same rows in few batches: what each costs whoever goes on with it is spread over more rows."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        held.append(batch)
+        size += batch.nbytes
+        if size >= _BATCH_BYTES:
+            yield from pa.Table.from_batches(held).combine_chunks().to_batches()
+            held, size = [], 0
+    if held:
+        yield from pa.Table.from_batches(held).combine_chunks().to_batches()
 
 
 def _completed(rows: pa.RecordBatch, schema: pa.Schema, constants: Mapping[str, pa.Scalar]) -> pa.RecordBatch:
