@@ -140,8 +140,8 @@ def test_sessions_that_a_killed_run_left_with_other_links_are_made_anew(
         mine.sessions,
         ZONE,
     )
-    assert rebuilt.first == DAYS[0]
-    store.replace(SESSIONS, rebuilt.rows, rebuilt.where)
+    assert rebuilt.gone and f"session_date >= DATE'{DAYS[0]}'" in rebuilt.gone.where
+    store.replace(SESSIONS, rebuilt.made, rebuilt.where, None, rebuilt.gone)
     assert in_order(store.fresh().read(SESSIONS)) != whole(spark, mine, EVENTS)
     assert execute(build_sessions.JOB, mine, spark, DAYS[3], DAYS[3]).exit_code == 0
     assert in_order(store.fresh().read(SESSIONS)) == whole(spark, mine, EVENTS)

@@ -2,7 +2,7 @@
 
 A build goes on from each concerned user's latest row before the first changed day, and reads of sessions only what has
 events since. The row holds all that goes on (counts by category, brand and clock, the last two windows by day, the
-items bought), so of history a night reads user and day of the table's rows, to find the latest ones, and these. The
+items bought), so of history a night reads whom each file of the table has, and the latest rows of its users. The
 other way, to count each night from all sessions of the users concerned, reads every session that there is. The price
 is a row of a few kilobytes (a grocer's: 5) where the short lists alone would be some hundred bytes.
 

@@ -28,7 +28,7 @@ _FEW = 200_000
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """Rows of sessions: the whole contents of the days from `first` on, and what comes for `gone`, before them."""
+    """Rows of sessions: all of the days from `first` on, and of days before what takes the place of `gone`."""
 
     made: ArrowRows
     first: date
