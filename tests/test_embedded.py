@@ -34,6 +34,7 @@ SCHEMA = pa.schema(
     ]
 )
 BITS = 63
+HASHES = [3262765634605483607, 1760245841805064774, 14987232596441094395]
 WHOLE = st.integers(-(2**BITS), 2**BITS - 1)
 MONEYS = st.integers(-(10**18) + 1, 10**18 - 1).map(lambda number: Decimal(number).scaleb(-4))
 INSTANTS = st.one_of(WHOLE, st.integers(0, 3000).map(lambda second: second * 1_000_000))
@@ -104,6 +105,22 @@ def test_any_row_comes_back(
     assert pq.read_table(path).equals(whole)
     expected = whole.filter(pa.array([int(user[1:]) in wanted for user in whole["user_id"].to_pylist()], pa.bool_()))
     assert found(path, [f"u{number}" for number in wanted], SCHEMA.names)[0].equals(expected)
+
+
+def test_numbers_that_need_all_their_bytes_come_back(tmp_path: Path) -> None:
+    counts = [1, (1 << 31) + 5, (1 << 40) + 7]
+    rows = pa.concat_tables([table_of([(count, *[None] * 8)], count) for count in counts])
+    with written(tmp_path / "a.parquet") as (writer, embedded):
+        writer.write_table(rows)
+        embedded.name_users(rows["user_id"].combine_chunks())
+        embedded.hold(rows)
+    users = rows["user_id"].to_pylist()
+    assert found(tmp_path / "a.parquet", users, SCHEMA.names)[0]["event_count"].to_pylist() == counts
+
+
+def test_users_have_the_hashes_by_which_files_name_them() -> None:
+    """Other ones would find nobody in the files that are there."""
+    assert hashed(pa.array(["u0", "", "ß"])).tolist() == HASHES
 
 
 def test_no_reader_of_parquet_sees_them(tmp_path: Path) -> None:

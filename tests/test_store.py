@@ -238,6 +238,7 @@ def test_rows_that_are_gone_take_no_other_file_of_their_day_along(
 
     for users in ("ab", "cd"):
         store.append(SEQUENCES, rows(1, users).unionByName(rows(2, users)).repartition("as_of_date"))
+    spark.sql(f"ALTER TABLE delta.`{store.location(SEQUENCES)}` ADD COLUMNS (somebodys string)")
     before = places()
     after = night(rows(1, "e").unionByName(rows(3, "a")), "'a'")
     assert after.keys() == {("b", 1), ("c", 1), ("d", 1), ("e", 1), ("b", 2), ("c", 2), ("d", 2), ("a", 3)}

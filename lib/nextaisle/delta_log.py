@@ -191,12 +191,13 @@ class Transaction:
             for file in self._matching(where)
         ]
 
-    def rows(self, files: Sequence[OldFile]) -> DataFrame:
-        """Those in these files, and in no other."""
+    def rows(self, table: Table, files: Sequence[OldFile]) -> DataFrame:
+        """Those in these files, and in no other; columns that somebody has added to the table are left out."""
         nothing = self._spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
         actions = self._sequence([file.action for file in files])
         snapshot = self._transaction.snapshot()
-        return DataFrame(self._transaction.deltaLog().createDataFrame(snapshot, actions, False, nothing), self._spark)
+        found = self._transaction.deltaLog().createDataFrame(snapshot, actions, False, nothing)
+        return DataFrame(found, self._spark).select(*table.names)
 
     def _matching(self, where: str) -> list[JavaObject]:
         condition = self._spark._jsparkSession.sessionState().sqlParser().parseExpression(where)

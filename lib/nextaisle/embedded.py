@@ -170,7 +170,8 @@ def _narrow(column: pa.Array) -> Narrow:
 def _wide(narrow: Narrow, kind: pa.DataType) -> pa.Array:
     """The column, of a type, that `_narrow` was given."""
     codes, frame = narrow
-    if codes.type == kind:
+    # Of codes that are as wide as the numbers, the base is not part.
+    if codes.type == kind and not frame:
         return codes
     if pa.types.is_list(kind):
         return pa.ListArray.from_arrays(codes.offsets, _wide(Narrow(codes.values, frame), kind.value_type), type=kind)

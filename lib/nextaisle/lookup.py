@@ -36,6 +36,7 @@ _BATCH_ROWS: Final = 2048
 # Of what was found, as it goes on.
 _BATCH_BYTES: Final = 4 << 20
 _NAME_BITS: Final = 44
+_NOBODY: Final = np.zeros(0, np.uint64)
 # Hashes of users, 8 bytes each, that every task may have in memory.
 _MOST_SHARED: Final = 10_000_000
 # Files differ in how many such rows they have, and each task of Python costs time before its first row.
@@ -121,8 +122,8 @@ def _users_of(path: str, count_bytes: Callable[[int], None]) -> NDArray[np.uint6
         with pq.ParquetFile(path) as file:
             described = file.metadata
             count_bytes(described.serialized_size + _size(described, range(described.num_row_groups), ["user_id"]))
-            users: pa.ChunkedArray = file.read(columns=["user_id"], use_threads=False)["user_id"]
-            return hashed(users.combine_chunks())
+            batches = file.iter_batches(columns=["user_id"], use_threads=False)
+            return np.concatenate([_NOBODY, *(hashed(batch.column("user_id")) for batch in batches)])
     count_bytes(hashes.nbytes)
     return hashes
 

@@ -222,7 +222,7 @@ class Store:
             self._check_base(table)
             opened = self._files_with(table, gone, transaction) if gone else []
             if gone and opened:
-                made = made.plus(transaction.rows(opened).join(gone.keys, list(table.key), "left_anti"))
+                made = made.plus(transaction.rows(table, opened).join(gone.keys, list(table.key), "left_anti"))
             with write_files(made, folder, self._codec) as files:
                 files.refuse_others(self.spark, table, f"({where}) OR ({gone.where})" if gone else where)
                 self._replace_files(table, files, where, transaction, note, opened)
@@ -256,7 +256,7 @@ class Store:
         """The very files that are compared with what is there are committed, or taken away."""
         only, before, gone = where, self._latest(table).where(where), opened
         if opened:
-            before = before.unionByName(transaction.rows(opened))
+            before = before.unionByName(transaction.rows(table, opened))
         if note != COMPACTION and not before.isEmpty():
             changed = changed_partitions(table, before, files.rows(self.spark, table))
             if not changed:

@@ -22,7 +22,7 @@ _TRAIL = ("user_id", "source_session_id")
 _EVENT = ("event_date", "event_time", "event_id", "item_id", "event_type", "price", "quantity")
 # A session is at most 24 hours long and stays open for at most as long again: days are 23 to 25 hours.
 _DAYS_OPEN = timedelta(days=3)
-# Trails that a broadcast carries with ease.
+# Trails, or sessions, that a broadcast carries with ease.
 _FEW = 200_000
 
 
@@ -51,18 +51,14 @@ def rebuild_sessions(events: DataFrame, sessions: DataFrame, first: date, rules:
     if first == EVERYTHING:
         return Rebuilt(sessions_of(events, rules, zone), EVERYTHING)
     changed = events.where(F.col("event_date") >= F.lit(first))
-    open_trails = staged(_open_trails(sessions, first, rules, zone))
-    found = open_trails.agg(F.min("open_date").alias("day"), F.count("*").alias("trails")).collect()[0]
-    since, is_few = found["day"], found["trails"] <= _FEW
+    open_trails = _sized(_open_trails(sessions, first, rules, zone))
+    since = open_trails.agg(F.min("open_date").alias("day")).collect()[0]["day"]
     if since is None:
         return Rebuilt(sessions_of(changed, rules, zone), first)
-    # What is staged has no size, by which Spark would decide.
-    open_trails = F.broadcast(open_trails) if is_few else open_trails
     before = F.col("event_date").between(F.lit(since), F.lit(first - timedelta(days=1)))
     taken_back = _joined(events.where(before), open_trails, "event_time", "left_semi")
     opened = _joined(_between(sessions, since, first), open_trails, "start_time", "left_semi")
-    keys = staged(opened.select("session_id"), "session_id")
-    gone = Gone(F.broadcast(keys) if is_few else keys, _between_days(since, first))
+    gone = Gone(_sized(opened.select("session_id")), _between_days(since, first))
     return Rebuilt(sessions_of(changed.unionByName(taken_back), rules, zone), first, gone)
 
 
@@ -80,7 +76,7 @@ def rebuild_in_part(
         keys = keys.unionByName(gone.keys)
     where = " OR ".join(f"({each})" for each in (_between_days(since, first), *(gone.where for gone in opened)))
     made = ArrowRows(SESSIONS, (*theirs.made.parts, *others.made.parts))
-    return Rebuilt(made, first, Gone(staged(keys, "session_id"), where))
+    return Rebuilt(made, first, Gone(_sized(keys), where))
 
 
 def sessions_of(events: DataFrame, rules: Sessions, zone: str) -> ArrowRows:
@@ -122,6 +118,12 @@ def _open_trails(sessions: DataFrame, first: date, rules: Sessions, zone: str) -
     is_open = F.col("end_time") >= midnight - F.make_dt_interval(mins=F.lit(rules.gap_minutes))
     starts = (F.min("start_time").alias("open_start"), F.min("session_date").alias("open_date"))
     return sessions.where(is_near & is_open).groupBy(*_TRAIL).agg(*starts)
+
+
+def _sized(rows: DataFrame) -> DataFrame:
+    """The rows, computed once, and for a broadcast where they are few: what is staged has no size for Spark to see."""
+    once = staged(rows, rows.columns[0])
+    return F.broadcast(once) if once.count() <= _FEW else once
 
 
 def _between_days(first: date, end: date) -> str:
