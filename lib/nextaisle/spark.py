@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle.contract.errors import ConfigurationError, InputError, NextaisleError
@@ -83,14 +83,17 @@ def _remember_names(session: SparkSession) -> None:
             holder = found
 
 
-def staged(rows: DataFrame, by: str = "") -> DataFrame:
+def staged(rows: DataFrame, by: Column | str | None = None) -> DataFrame:
     """The same rows, computed once up to their last shuffle, whose files are kept while this is referred to.
 
-    With `by`, the rows are shuffled by that column, which costs a fraction of a cache: a cache builds columns and takes
+    With `by`, the rows are shuffled by that, which costs a fraction of a cache: a cache builds columns and takes
     them apart value by value. Unlike a checkpoint's, a part that is lost with its executor is computed again. And what
     goes on from here has a plan of its own: plans within plans grow too large to print.
     """
-    plan, session = (rows.repartition(F.col(by)) if by else rows)._jdf, rows.sparkSession
+    plan, session = (
+        (rows if by is None else rows.repartition(F.col(by) if isinstance(by, str) else by))._jdf,
+        rows.sparkSession,
+    )
     fixed = session._jsparkSession.internalCreateDataFrame(plan.queryExecution().toRdd(), plan.schema(), False)
     return DataFrame(fixed, session)
 

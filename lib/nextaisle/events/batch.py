@@ -32,6 +32,7 @@ class Batch:
     sources: tuple[SourceFile, ...] = ()  # the same as they were listed
     is_replay: bool = False
     changes: tuple[str, ...] = ()  # flags of records that [source.policies] changed
+    lacking: tuple[str, ...] = ()  # columns of events that the log has nothing for
 
     @cached_property
     def groups(self) -> list[Row]:
@@ -66,6 +67,11 @@ class Batch:
     def days_with_events(self) -> set[date]:
         """Days of the logs that brought events in this batch."""
         return {row[INGEST_DATE] for row in self.groups if (row[ORIGIN], row[OUTCOME]) == (NEW, ACCEPTED)}
+
+    @property
+    def days_with_stored(self) -> set[date]:
+        """Days of which other events are among the records."""
+        return {row["event_date"] for row in self.groups if row[ORIGIN] == STORED}
 
     @property
     def accepted_of_day(self) -> dict[date, int]:

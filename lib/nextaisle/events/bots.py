@@ -13,6 +13,8 @@ from nextaisle.config import Bots
 
 USER_DAY: Final = ("user_id", "event_date")
 RULE: Final = "rule"
+# All that the rules look at.
+JUDGED_BY: Final = (*USER_DAY, "event_time", "event_type", "item_id")
 # What the shop shows, and the lines of one receipt, say nothing about how fast somebody acts.
 _NOT_COUNTED: Final = ("impression", "purchase", "return")
 

@@ -3,6 +3,7 @@
 Every record ends with one outcome: accepted, a reason, or duplicate.
 """
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import Final
 
@@ -11,10 +12,15 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Events, Settings
 from nextaisle.contract import reasons
-from nextaisle.events.bots import RULE, USER_DAY, bot_days, least_events
+from nextaisle.events.bots import JUDGED_BY, RULE, USER_DAY, bot_days, least_events
 from nextaisle.events.mapping import INGEST_DATE, MAPPED, ORDER, REASON
 from nextaisle.events.records import OURS, PATH
+from nextaisle.events.sums import KEY, tallied, tally
 from nextaisle.spark import staged
+
+# What is counted by its hash.
+IDS: Final = "ids"
+USER_DAYS: Final = "user_days"
 
 OUTCOME: Final = "outcome"
 ACCEPTED: Final = "accepted"
@@ -33,31 +39,49 @@ _SEEDS: Final = (1, 2)
 _FEW: Final = 200_000
 
 
+def keys_of(events: DataFrame) -> dict[str, DataFrame]:
+    """How often each id and each user's day comes, for `with_identity` and `with_verdicts`; of records that fit."""
+    is_fit = F.col(REASON).isNull()
+    return tally(
+        events, {IDS: F.when(is_fit, F.xxhash64("event_id")), USER_DAYS: F.when(is_fit, F.xxhash64(*USER_DAY))}
+    )
+
+
 def with_identity(
-    events: DataFrame, history: DataFrame, rules: Events, has_ids: bool, counted: DataFrame | None = None
+    events: DataFrame,
+    ids: DataFrame,
+    history: DataFrame,
+    rules: Events,
+    has_ids: bool,
+    counted: DataFrame | None = None,
 ) -> DataFrame:
     """Fills event_id where the log has none, and adds OUTCOME, TAKES_OVER and CONFLICTS: what is there already is a
     duplicate.
 
-    `history` holds event_id, event_date and ingest_date of what is stored already and stays; `counted` those of its
-    events that identical records are counted on from. `events` are read several times.
+    `ids` are those of `keys_of`; `history` holds event_id, event_date and ingest_date of what is stored already and
+    stays; `counted` those of its events that identical records are counted on from. `events` are read several times.
 
     Records are numbered and compared only where a hash says that there may be something to compare them with: most
     are alone, and pass without a sort.
     """
     named = events.withColumn(_HASH, F.xxhash64("event_id"))
-    repeated = staged(_repeated(named, history, has_ids))
+    repeated = staged(_repeated(ids, history, has_ids))
     count = repeated.count()
     if not count:
         return _alone(named)
     flagged = repeated.withColumn("is_repeated", F.lit(True))
     joined = named.join(F.broadcast(flagged) if count <= _FEW else flagged, _HASH, "left")
-    joined = joined if count <= _FEW else staged(joined, ORDER)
+    joined = joined if count <= _FEW else staged(joined, by_user())
     is_doubtful = F.col("is_repeated").isNotNull() & F.col(REASON).isNull()
     doubtful = joined.where(is_doubtful)
     numbered = doubtful if rules.identical_records == "drop" else _numbered(doubtful, counted)
-    compared = staged(_with_outcome(numbered, history).drop("is_repeated", _HASH), ORDER).drop(ORDER)
+    compared = staged(_with_outcome(numbered, history).drop("is_repeated", _HASH), by_user()).drop(ORDER)
     return _alone(joined.where(~is_doubtful)).select(compared.columns).unionByName(compared)
+
+
+def by_user() -> Column:
+    """What records are laid out by: a hash of the user, or of the record where it names none."""
+    return F.when(F.col("user_id").isNotNull(), F.xxhash64("user_id")).otherwise(F.col(ORDER))
 
 
 def _alone(events: DataFrame) -> DataFrame:
@@ -83,13 +107,11 @@ def _hash_of_fields() -> Column:
     return F.lower(F.concat(*(F.lpad(F.hex(half), 16, "0") for half in halves)))
 
 
-def _repeated(named: DataFrame, history: DataFrame, has_ids: bool) -> DataFrame:
+def _repeated(ids: DataFrame, history: DataFrame, has_ids: bool) -> DataFrame:
     """Hashes of ids that several records that fit have, or a record and something in `history`."""
     base = F.col("event_id") if has_ids else F.left("event_id", F.lit(_HASH_LENGTH))
-    new = named.where(F.col(REASON).isNull()).select(_HASH, F.lit(1).alias("is_new"))
-    both = new.unionByName(history.select(F.xxhash64(base).alias(_HASH), F.lit(0).alias("is_new")))
-    counts = both.groupBy(_HASH).agg(F.count("*").alias("all"), F.max("is_new").alias("is_new"))
-    return counts.where((F.col("all") > 1) & (F.col("is_new") == 1)).select(_HASH)
+    old = tally(history, {IDS: F.xxhash64(base)})[IDS]
+    return tallied([ids, old], lambda new, old: (new > 0) & (new + old > 1)).select(F.col(KEY).alias(_HASH))
 
 
 def _numbered(events: DataFrame, counted: DataFrame | None) -> DataFrame:
@@ -136,17 +158,25 @@ def _with_outcome(events: DataFrame, history: DataFrame) -> DataFrame:
     return judged.withColumn(TAKES_OVER, takes_over).drop("stored_date", REASON)
 
 
-def with_verdicts(events: DataFrame, settings: Settings) -> DataFrame:
+def with_verdicts(events: DataFrame, user_days: Sequence[DataFrame], settings: Settings) -> DataFrame:
     """OUTCOME of what is accepted, and RULE, by the whole days of its users: first bots, then the cap.
 
-    `events` holds whole days of users, and no rule yet. Bots come first, so that a bot's day is set apart whole, not
-    cut. One pass finds the days that are long enough for either; where nobody is refused, `events` itself comes back.
+    `events` holds whole days of users, and no rule yet; `user_days`, as of `keys_of`, count these days' events, and may
+    count more. Bots come first, so that a bot's day is set apart whole, not cut. Only days that are long enough for
+    either are looked at; where nobody is refused, `events` itself comes back.
     """
     least, most = least_events(settings.bots), settings.events.max_per_user_day
+    longer = min(most, most if least is None else least)
+    long = staged(tallied(user_days, lambda *times: sum(times) > longer))
+    count = long.count()
+    if not count:
+        return events
     accepted = events.where(F.col(OUTCOME) == ACCEPTED)
-    busy = staged(
-        accepted.groupBy(*USER_DAY).count().where(F.col("count") > min(most, most if least is None else least))
-    )
+    hashed = accepted.withColumn(KEY, F.xxhash64(*USER_DAY))
+    hashed = hashed.join(F.broadcast(long) if count <= _FEW else long, KEY, "left_semi").select(*JUDGED_BY)
+    # By time too, as one user may have done most of it.
+    acts = staged(hashed, F.xxhash64(*USER_DAY, "event_time"))
+    busy = staged(acts.groupBy(*USER_DAY).count().where(F.col("count") > longer))
     longest = busy.agg(F.count("*").alias("days"), F.max("count").alias("count")).collect()[0]
     if not longest["days"]:
         return events
@@ -154,7 +184,7 @@ def with_verdicts(events: DataFrame, settings: Settings) -> DataFrame:
     if least is not None:
         days = busy.select(*USER_DAY)
         days = F.broadcast(days) if longest["days"] <= _FEW else days
-        found = staged(bot_days(accepted.join(days, list(USER_DAY), "left_semi"), settings.bots))
+        found = staged(bot_days(acts.join(days, list(USER_DAY), "left_semi"), settings.bots))
         judged = events if found.isEmpty() else _with_bots(events, found)
     return _with_cap(judged, settings.events) if longest["count"] > most else judged
 

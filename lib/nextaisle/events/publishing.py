@@ -1,6 +1,5 @@
 """What is written of a night: rows of events, rejected_events and source_files, in an order that no kill can hurt."""
 
-import math
 from datetime import date, timedelta
 
 from pyspark.sql import DataFrame, Window
@@ -12,6 +11,7 @@ from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
 from nextaisle.events.batch import Batch
 from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import ACCEPTED, DUPLICATE, OUTCOME
+from nextaisle.events.layout import laid_out
 from nextaisle.events.mapping import INGEST_DATE
 from nextaisle.events.records import PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA
 from nextaisle.events.stored import (
@@ -25,10 +25,6 @@ from nextaisle.events.stored import (
 )
 from nextaisle.partitions import days_literal
 from nextaisle.store import Store
-
-# A day with more is kept in several files, a hash bucket of users each: about 64 MB; less where cores would stand idle.
-_EVENTS_PER_FILE = 2_000_000
-_LEAST_PER_FILE = 250_000
 
 
 def publish(store: Store, batch: Batch, rules: Events) -> None:
@@ -72,17 +68,9 @@ def _publish_events(store: Store, batch: Batch) -> None:
     """The days that the batch touches, now or when it was read before, hold all that is good of them."""
     if not batch.touched:
         return
-    rows = batch.records.where(F.col(OUTCOME) == ACCEPTED).select(EVENTS.names)
-    most, cores = max(batch.accepted_of_day.values(), default=0), store.spark.sparkContext.defaultParallelism
-    buckets = max(1, math.ceil(most / min(_EVENTS_PER_FILE, max(_LEAST_PER_FILE, math.ceil(most / cores)))))
-    store.replace(EVENTS, _laid_out(rows, buckets), days_literal("event_date", batch.touched))
-
-
-def _laid_out(events: DataFrame, buckets: int) -> DataFrame:
-    """Few files a day, a user's events together: sorted columns are small, and a night's work on a user is local."""
-    bucket = F.pmod(F.xxhash64("user_id"), F.lit(buckets))
-    order = ("event_date", "user_id", "event_time", "event_id")
-    return events.repartition("event_date", bucket).sortWithinPartitions(*order)
+    accepted = batch.records.where(F.col(OUTCOME) == ACCEPTED)
+    rows = laid_out(accepted, batch.accepted_of_day, batch.days_with_stored, batch.lacking)
+    store.replace(EVENTS, rows, days_literal("event_date", batch.touched))
 
 
 def _rejected(store: Store, batch: Batch, where: str) -> DataFrame:

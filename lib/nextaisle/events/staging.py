@@ -11,13 +11,17 @@ from nextaisle.config import Settings, Source
 from nextaisle.contract import reasons
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
 from nextaisle.events.batch import COUNTED_BY, Batch
-from nextaisle.events.bots import RULE
+from nextaisle.events.bots import RULE, USER_DAY
 from nextaisle.events.cleaning import (
     ACCEPTED,
     CONFLICTS,
     DUPLICATE,
+    IDS,
     OUTCOME,
     TAKES_OVER,
+    USER_DAYS,
+    by_user,
+    keys_of,
     with_hash,
     with_identity,
     with_verdicts,
@@ -27,7 +31,6 @@ from nextaisle.events.mapping import (
     BYTES,
     INGEST_DATE,
     MAPPED,
-    ORDER,
     TABLE_NAMES,
     last_plausible_day,
     map_records,
@@ -49,9 +52,10 @@ from nextaisle.events.stored import (
     stored_days,
     stored_events,
 )
+from nextaisle.events.sums import tally
 from nextaisle.events.unread import check_time_zone, files_delivering_again, source_key
 from nextaisle.partitions import days_literal
-from nextaisle.spark import mapping_rules, naming_unreadable_files, staged
+from nextaisle.spark import mapping_rules, naming_unreadable_files, staged, tasks_for_files
 from nextaisle.store import Store
 
 _RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, BYTES, CONFLICTS, OUTCOME)
@@ -77,15 +81,26 @@ def staged_batch(
         listed = _listed(store.spark, settings.source, files, last)
         is_replaced = F.col(INGEST_DATE).isin(*days)
         history = stored_events(store, ~is_replaced & may_hold(settings.events, days))
-        fitted = _fitted(settings, _dated(mapped, listed, days))
-        new = with_identity(_narrowly_staged(fitted, settings), history, settings.events, _has_ids(settings))
+        fitted = _narrowly_staged(_fitted(settings, _dated(mapped, listed, days)), settings)
+        keys = keys_of(fitted)
+        new = with_identity(fitted, keys[IDS], history, settings.events, _has_ids(settings))
         if again := files_delivering_again(store, settings, new.where(F.col(OUTCOME) == ACCEPTED), days):
             return staged_batch(store, settings, [*files, *again], first, last)
         new = with_policies(new, settings.source.policies)
         before = stored_days(store, is_replaced)
-        records, counted, touched = _judged(store, settings, new, before, ~is_replaced)
+        records, counted, touched = _judged(store, settings, new, keys[USER_DAYS], before, ~is_replaced)
         flags = tuple(changes(settings.source.policies))
-        return Batch(records, counted, days, touched, is_replaced, listed, tuple(files), changes=flags)
+        return Batch(
+            records,
+            counted,
+            days,
+            touched,
+            is_replaced,
+            listed,
+            tuple(files),
+            changes=flags,
+            lacking=_lacking(settings),
+        )
 
 
 def replayed_batch(store: Store, settings: Settings, first: date | None, last: date | None) -> Batch:
@@ -99,13 +114,17 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
     refused, apart = rows.where(f"NOT ({IS_SET_APART})"), rows.where(IS_SET_APART).select("event.*")
     days = tuple(row[INGEST_DATE] for row in refused.select(INGEST_DATE).distinct().orderBy(INGEST_DATE).collect())
     stored = stored_events(store, may_hold(settings.events, days))
-    fitted = _fitted(settings, _remapped(store.spark, settings, refused))
+    fitted = _narrowly_staged(_fitted(settings, _remapped(store.spark, settings, refused)), settings)
+    keys = keys_of(fitted)
     of_days = stored.where(F.col(INGEST_DATE).isin(*days))
-    new = with_identity(_narrowly_staged(fitted, settings), stored, settings.events, _has_ids(settings), of_days)
+    new = with_identity(fitted, keys[IDS], stored, settings.events, _has_ids(settings), of_days)
     new = with_policies(new, settings.source.policies, of_days)
-    records, counted, touched = _judged(store, settings, new, [apart.select("event_date")], F.lit(True))
+    records, counted, touched = _judged(
+        store, settings, new, keys[USER_DAYS], [apart.select("event_date")], F.lit(True)
+    )
     replaces, flags = wanted & ~F.expr(IS_SET_APART), tuple(changes(settings.source.policies))
-    return Batch(records, counted, days, touched, replaces, is_replay=True, changes=flags)
+    lacking = _lacking(settings)
+    return Batch(records, counted, days, touched, replaces, is_replay=True, changes=flags, lacking=lacking)
 
 
 def _has_ids(settings: Settings) -> bool:
@@ -154,9 +173,14 @@ def _fitted(settings: Settings, mapped: DataFrame) -> DataFrame:
 
 def _narrowly_staged(fitted: DataFrame, settings: Settings) -> DataFrame:
     """Columns that the log has nothing for are not carried along: a row is copied some five times."""
+    nothing = {name: F.lit(None).cast(fitted.schema[name].dataType) for name in _lacking(settings)}
+    with tasks_for_files(fitted.sparkSession):
+        return staged(fitted.drop(*nothing), by_user()).withColumns(nothing)
+
+
+def _lacking(settings: Settings) -> tuple[str, ...]:
     mapped = {TABLE_NAMES.get(name, name) for name in settings.source.columns} | {"event_id"}
-    nothing = {name: F.lit(None).cast(fitted.schema[name].dataType) for name in MAPPED if name not in mapped}
-    return staged(fitted.drop(*nothing), ORDER).withColumns(nothing)
+    return tuple(name for name in MAPPED if name not in mapped)
 
 
 def _wanted(settings: Settings, first: date | None, last: date | None) -> Column:
@@ -170,12 +194,17 @@ def _wanted(settings: Settings, first: date | None, last: date | None) -> Column
 
 
 def _judged(
-    store: Store, settings: Settings, new: DataFrame, before: Sequence[DataFrame], stays: Column
+    store: Store,
+    settings: Settings,
+    new: DataFrame,
+    user_days: DataFrame,
+    before: Sequence[DataFrame],
+    stays: Column,
 ) -> tuple[DataFrame, DataFrame, tuple[date, ...]]:
     """The records with their final outcomes, how many there are of each, and the days of events that they touch.
 
     Among the records are, of the days that they touch, all that is stored and stays. `before` are the days (event_date)
-    of what does not.
+    of what does not. `user_days` are those of `keys_of` the new records.
     """
     nothing, flags = F.lit(None).cast("string"), changes(settings.source.policies)
     of_the_tables = {ORIGIN: F.lit(NEW), STORED_OUTCOME: nothing, STORED_RULE: nothing, RULE: nothing}
@@ -190,7 +219,8 @@ def _judged(
     others = others.join(taken, list(EVENTS.key), "left_anti")
     others = others.withColumns({OUTCOME: F.lit(ACCEPTED), ORIGIN: F.lit(STORED)})
     unjudged = records.unionByName(others, allowMissingColumns=True)
-    judged = with_verdicts(unjudged, settings)
+    others_days = tally(others, {USER_DAYS: F.xxhash64(*USER_DAY)})[USER_DAYS]
+    judged = with_verdicts(unjudged, [user_days, others_days], settings)
     if judged is unjudged:
         # The new ones are counted already.
         stored = _counted(unjudged.where(F.col(ORIGIN) == STORED), flags)
@@ -199,7 +229,7 @@ def _judged(
 
 
 def _counted(records: DataFrame, flags: Sequence[str]) -> DataFrame:
-    """COUNTED_BY, `count`, BYTES, and how many CONFLICTS and each flag hold for; in one pass over the records."""
+    """COUNTED_BY, `count`, BYTES, and how many CONFLICTS and each flag hold for."""
     is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE)
     groups = records.withColumn("event_date", F.when(is_good, F.col("event_date"))).groupBy(*COUNTED_BY)
     sizes = F.count("*").alias("count"), F.sum(BYTES).alias(BYTES)

@@ -1,0 +1,88 @@
+"""What records add up to, in one pass each: how many there are of a kind, and how often a key comes.
+
+A key is a hash of 64 bits, so that of each record a number goes through the shuffle, packed with thousands of others.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from nextaisle.arrays import run_starts
+from nextaisle.kernels import Batches
+from nextaisle.spark import staged
+
+Integers = NDArray[np.int64]
+
+KEY: Final = "key"
+_PACKED: Final = pa.schema(
+    [("bucket", pa.int32()), ("keys", pa.binary()), ("times", pa.binary()), pa.field("origin", pa.int32(), False)]
+)
+_DDL: Final = "kind string, bucket int, keys binary, times binary"
+# So many parts, at most, a task of the shuffle may be of.
+_BUCKETS: Final = 256
+# Rows that a task holds before it adds up what is equal: of two keys 64 MB.
+_HELD_KEYS: Final = 4_000_000
+
+
+def tally(rows: DataFrame, keys: Mapping[str, Column]) -> dict[str, DataFrame]:
+    """How often each of these keys (bigint, nulls left out) comes, packed for `tallied`; in one pass over the rows."""
+
+    def pack(batches: Batches) -> Iterator[pa.RecordBatch]:
+        waiting: list[pa.RecordBatch] = []
+        for batch in batches:
+            waiting.append(batch)
+            if sum(map(len, waiting)) >= _HELD_KEYS:
+                yield from _packed(waiting)
+                waiting = []
+        yield from _packed(waiting)
+
+    packed = staged(rows.select(*(key.alias(name) for name, key in keys.items())).mapInArrow(pack, _DDL), "bucket")
+    return {name: packed.where(F.col("kind") == name) for name in keys}
+
+
+def tallied(tallies: Sequence[DataFrame], is_wanted: Callable[..., NDArray[np.bool_]]) -> DataFrame:
+    """(KEY) of the keys that are wanted for how often they come in each of the tallies."""
+
+    tally_count = len(tallies)
+
+    def chosen(batches: Batches) -> Iterator[pa.RecordBatch]:
+        rows = pa.Table.from_batches(batches, _PACKED)
+        all_keys, all_times = (np.frombuffer(b"".join(rows[name].to_pylist()), np.int64) for name in ("keys", "times"))
+        sizes = [len(keys.as_buffer()) // 8 for keys in rows["keys"]]
+        origin = np.repeat(rows["origin"].to_numpy(), sizes)
+        keys, place = np.unique(all_keys, return_inverse=True)
+        times = np.bincount(origin * len(keys) + place, all_times, tally_count * len(keys))
+        wanted = is_wanted(*times.reshape(tally_count, len(keys)))
+        yield pa.RecordBatch.from_arrays([pa.array(keys[wanted])], [KEY])
+
+    marked = [rows.drop("kind").withColumn("origin", F.lit(number)) for number, rows in enumerate(tallies)]
+    together = marked[0] if len(marked) == 1 else reduce(DataFrame.unionByName, marked).repartition("bucket")
+    return together.mapInArrow(chosen, f"{KEY} bigint")
+
+
+def _packed(waiting: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    if waiting:
+        rows = pa.Table.from_batches(waiting)
+        for name in rows.column_names:
+            yield _in_buckets(name, rows[name].drop_null().to_numpy())
+
+
+def _in_buckets(kind: str, all_keys: Integers) -> pa.RecordBatch:
+    """One row per bucket."""
+    keys, times = np.unique(all_keys, return_counts=True)
+    bucket = keys % _BUCKETS
+    order = np.argsort(bucket, kind="stable")
+    starts = run_starts(bucket[order])
+    cuts = starts[1:]
+    packed = [
+        pa.array([part.tobytes() for part in np.split(values[order], cuts)] if len(starts) else [], pa.binary())
+        for values in (keys, times.astype(np.int64))
+    ]
+    columns = [pa.array([kind] * len(starts), pa.string()), pa.array(bucket[order][starts], pa.int32()), *packed]
+    return pa.RecordBatch.from_arrays(columns, ["kind", "bucket", "keys", "times"])
