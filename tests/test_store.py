@@ -11,7 +11,7 @@ from pyspark.sql import functions as F
 from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConflictError, SchemaError
-from nextaisle.contract.tables import REJECTED_EVENTS, SEQUENCES, Table
+from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SEQUENCES, Table
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.partitions import Gone, changed_partitions
 from nextaisle.store import Store
@@ -178,22 +178,26 @@ def test_rows_with_ids_of_their_own_are_added_whatever_others_wrote(spark: Spark
 def test_a_table_of_an_earlier_release_is_read_with_nulls_and_gains_its_columns_when_it_is_written(
     spark: SparkSession, store: Store
 ) -> None:
+    was = {"record": {"is_nullable": False}, "event": {"type": "struct<event_id:string,user_id:string>"}}
     columns = [
-        replace(column, is_nullable=False) if column.name == "record" else column
-        for column in REJECTED_EVENTS.columns
-        if column.name != "rule"
+        replace(column, **was.get(column.name, {})) for column in REJECTED_EVENTS.columns if column.name != "rule"
     ]
     earlier = replace(REJECTED_EVENTS, columns=tuple(columns))
     known = {"ingest_date": date(2024, 1, 1), "path": "p", "record_hash": "h", "ordinal": 1, "reason": "unreadable"}
-    old_row = {name: known.get(name) for name in earlier.names} | {"record": bytearray(b"x")}
-    store.append(earlier, spark.createDataFrame([old_row], earlier.schema))
+    old_row = {name: known.get(name) for name in earlier.names} | {"record": bytearray(b"x"), "event": ("e", "u")}
+    others = old_row | {"ordinal": 3, "event": None}
+    store.append(earlier, spark.createDataFrame([old_row, others], earlier.schema))
 
     later = store.fresh()
     assert later.read(REJECTED_EVENTS).columns == REJECTED_EVENTS.names
+    event = {"event_id": "f", "query": "shoes"}
     new_row = {name: known.get(name) for name in REJECTED_EVENTS.names} | {"ordinal": 2, "reason": "bot", "rule": "r"}
+    new_row["event"] = tuple(event.get(column.name) for column in EVENTS.columns)
     later.append(REJECTED_EVENTS, spark.createDataFrame([new_row], REJECTED_EVENTS.schema))
     rows = store.fresh().read(REJECTED_EVENTS).orderBy("ordinal").collect()
-    assert [(row["rule"], row["record"]) for row in rows] == [(None, bytearray(b"x")), ("r", None)]
+    assert [(row["rule"], row["record"]) for row in rows] == [(None, b"x"), ("r", None), (None, b"x")]
+    events = [row["event"] and (row["event"]["event_id"], row["event"]["query"]) for row in rows]
+    assert events == [("e", None), ("f", "shoes"), None]
 
 
 def test_a_table_of_an_earlier_release_that_cannot_be_filled_is_told(spark: SparkSession, store: Store) -> None:

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from delta.tables import DeltaTable
 from pyspark.accumulators import Accumulator
-from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import Column, DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType
 from pyspark.storagelevel import StorageLevel
 
 from nextaisle.config import Store as StoreSettings
@@ -325,11 +325,10 @@ class Store:
 
     def _at(self, table: Table, version: int) -> DataFrame:
         rows = self._raw(table, version)
-        if rows.columns == table.names:
+        if [(field.name, field.dataType) for field in rows.schema] == [(f.name, f.dataType) for f in table.schema]:
             return rows
-        return rows.withColumns(
-            {column.name: F.lit(None).cast(column.type) for column in _lacking(table, rows.schema)}
-        ).select(*table.names)
+        _lacking(table, rows.schema)  # raises where one may not be null
+        return rows.select(*(_up_to_date(field, rows.schema) for field in table.schema))
 
     def _raw(self, table: Table, version: int) -> DataFrame:
         reader = self.spark.read.format("delta").option("versionAsOf", version)
@@ -359,7 +358,9 @@ class Store:
         """Gives a table of an earlier release the columns, and the room for nulls, that it has been given since."""
         schema = self._log(table).schema()
         required = {field.name for field in schema if not field.nullable}
-        changes = [f"ADD COLUMNS ({column.ddl})" for column in _lacking(table, schema)] + [
+        changes = [f"ADD COLUMNS ({column.ddl})" for column in _lacking(table, schema)]
+        changes += [f"ADD COLUMNS ({name} {kind})" for name, kind in _lacking_within(table, schema)]
+        changes += [
             f"ALTER COLUMN {column.name} DROP NOT NULL"
             for column in table.columns
             if column.is_nullable and column.name in required
@@ -452,3 +453,29 @@ def _lacking(table: Table, schema: StructType) -> list[TableColumn]:
             "null; move its folder away and build it again"
         )
     return lacking
+
+
+def _lacking_within(table: Table, schema: StructType) -> list[tuple[str, str]]:
+    """Fields of columns that are structs, as `event.region`, and their types: the same of them."""
+    pairs = [(field, schema[field.name].dataType) for field in table.schema if field.name in schema.names]
+    return [
+        (f"{field.name}.{part.name}", part.dataType.simpleString())
+        for field, found in pairs
+        if isinstance(field.dataType, StructType) and isinstance(found, StructType)
+        for part in field.dataType
+        if part.name not in found.names
+    ]
+
+
+def _up_to_date(field: StructField, schema: StructType) -> Column:
+    """A column of the contract from a table of an earlier release: null where it, or a field of it, was not yet."""
+    if field.name not in schema.names:
+        return F.lit(None).cast(field.dataType).alias(field.name)
+    found, column = schema[field.name].dataType, F.col(field.name)
+    if not isinstance(field.dataType, StructType) or not isinstance(found, StructType) or found == field.dataType:
+        return column
+    parts = [
+        (column[part.name] if part.name in found.names else F.lit(None)).cast(part.dataType).alias(part.name)
+        for part in field.dataType
+    ]
+    return F.when(column.isNotNull(), F.struct(*parts)).alias(field.name)
