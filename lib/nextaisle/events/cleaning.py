@@ -19,8 +19,8 @@ from nextaisle.events.sums import KEY, tallied, tally
 from nextaisle.spark import staged
 
 # What is counted by its hash.
-IDS: Final = "ids"
-USER_DAYS: Final = "user_days"
+_IDS: Final = "ids"
+_USER_DAYS: Final = "user_days"
 
 OUTCOME: Final = "outcome"
 ACCEPTED: Final = "accepted"
@@ -39,17 +39,21 @@ _SEEDS: Final = (1, 2)
 _FEW: Final = 200_000
 
 
-def keys_of(events: DataFrame) -> dict[str, DataFrame]:
-    """How often each id and each user's day comes, for `with_identity` and `with_verdicts`; of records that fit."""
+def tally_of_new(events: DataFrame) -> DataFrame:
+    """How often each id and each user's day comes among the records that fit, computed once."""
     is_fit = F.col(REASON).isNull()
-    return tally(
-        events, {IDS: F.when(is_fit, F.xxhash64("event_id")), USER_DAYS: F.when(is_fit, F.xxhash64(*USER_DAY))}
-    )
+    keys = {_IDS: F.xxhash64("event_id"), _USER_DAYS: F.xxhash64(*USER_DAY)}
+    return staged(tally(events, {name: F.when(is_fit, key) for name, key in keys.items()}), "bucket")
+
+
+def tally_of_stored(events: DataFrame) -> DataFrame:
+    """How often each user's day comes."""
+    return tally(events, {_USER_DAYS: F.xxhash64(*USER_DAY)})
 
 
 def with_identity(
     events: DataFrame,
-    ids: DataFrame,
+    new: DataFrame,
     history: DataFrame,
     rules: Events,
     has_ids: bool,
@@ -58,14 +62,14 @@ def with_identity(
     """Fills event_id where the log has none, and adds OUTCOME, TAKES_OVER and CONFLICTS: what is there already is a
     duplicate.
 
-    `ids` are those of `keys_of`; `history` holds event_id, event_date and ingest_date of what is stored already and
+    `new` is `tally_of_new`; `history` holds event_id, event_date and ingest_date of what is stored already and
     stays; `counted` those of its events that identical records are counted on from. `events` are read several times.
 
     Records are numbered and compared only where a hash says that there may be something to compare them with: most
     are alone, and pass without a sort.
     """
     named = events.withColumn(_HASH, F.xxhash64("event_id"))
-    repeated = staged(_repeated(ids, history, has_ids))
+    repeated = staged(_repeated(new, history, has_ids))
     count = repeated.count()
     if not count:
         return _alone(named)
@@ -107,11 +111,12 @@ def _hash_of_fields() -> Column:
     return F.lower(F.concat(*(F.lpad(F.hex(half), 16, "0") for half in halves)))
 
 
-def _repeated(ids: DataFrame, history: DataFrame, has_ids: bool) -> DataFrame:
+def _repeated(new: DataFrame, history: DataFrame, has_ids: bool) -> DataFrame:
     """Hashes of ids that several records that fit have, or a record and something in `history`."""
     base = F.col("event_id") if has_ids else F.left("event_id", F.lit(_HASH_LENGTH))
-    old = tally(history, {IDS: F.xxhash64(base)})[IDS]
-    return tallied([ids, old], lambda new, old: (new > 0) & (new + old > 1)).select(F.col(KEY).alias(_HASH))
+    old = tally(history, {_IDS: F.xxhash64(base)})
+    found = tallied(_IDS, [new, old], lambda times, before: (times > 0) & (times + before > 1))
+    return found.select(F.col(KEY).alias(_HASH))
 
 
 def _numbered(events: DataFrame, counted: DataFrame | None) -> DataFrame:
@@ -158,16 +163,16 @@ def _with_outcome(events: DataFrame, history: DataFrame) -> DataFrame:
     return judged.withColumn(TAKES_OVER, takes_over).drop("stored_date", REASON)
 
 
-def with_verdicts(events: DataFrame, user_days: Sequence[DataFrame], settings: Settings) -> DataFrame:
+def with_verdicts(events: DataFrame, tallies: Sequence[DataFrame], settings: Settings) -> DataFrame:
     """OUTCOME of what is accepted, and RULE, by the whole days of its users: first bots, then the cap.
 
-    `events` holds whole days of users, and no rule yet; `user_days`, as of `keys_of`, count these days' events, and may
+    `events` holds whole days of users, and no rule yet; `tallies` of both kinds count these days' events, and may
     count more. Bots come first, so that a bot's day is set apart whole, not cut. Only days that are long enough for
     either are looked at; where nobody is refused, `events` itself comes back.
     """
     least, most = least_events(settings.bots), settings.events.max_per_user_day
     longer = min(most, most if least is None else least)
-    long = staged(tallied(user_days, lambda *times: sum(times) > longer))
+    long = staged(tallied(_USER_DAYS, tallies, lambda *times: sum(times) > longer))
     count = long.count()
     if not count:
         return events

@@ -11,17 +11,16 @@ from nextaisle.config import Settings, Source
 from nextaisle.contract import reasons
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
 from nextaisle.events.batch import COUNTED_BY, Batch
-from nextaisle.events.bots import RULE, USER_DAY
+from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import (
     ACCEPTED,
     CONFLICTS,
     DUPLICATE,
-    IDS,
     OUTCOME,
     TAKES_OVER,
-    USER_DAYS,
     by_user,
-    keys_of,
+    tally_of_new,
+    tally_of_stored,
     with_hash,
     with_identity,
     with_verdicts,
@@ -52,7 +51,6 @@ from nextaisle.events.stored import (
     stored_days,
     stored_events,
 )
-from nextaisle.events.sums import tally
 from nextaisle.events.unread import check_time_zone, files_delivering_again, source_key
 from nextaisle.partitions import days_literal
 from nextaisle.spark import mapping_rules, naming_unreadable_files, staged, tasks_for_files
@@ -82,13 +80,13 @@ def staged_batch(
         is_replaced = F.col(INGEST_DATE).isin(*days)
         history = stored_events(store, ~is_replaced & may_hold(settings.events, days))
         fitted = _narrowly_staged(_fitted(settings, _dated(mapped, listed, days)), settings)
-        keys = keys_of(fitted)
-        new = with_identity(fitted, keys[IDS], history, settings.events, _has_ids(settings))
+        tally = tally_of_new(fitted)
+        new = with_identity(fitted, tally, history, settings.events, _has_ids(settings))
         if again := files_delivering_again(store, settings, new.where(F.col(OUTCOME) == ACCEPTED), days):
             return staged_batch(store, settings, [*files, *again], first, last)
         new = with_policies(new, settings.source.policies)
         before = stored_days(store, is_replaced)
-        records, counted, touched = _judged(store, settings, new, keys[USER_DAYS], before, ~is_replaced)
+        records, counted, touched = _judged(store, settings, new, tally, before, ~is_replaced)
         flags = tuple(changes(settings.source.policies))
         return Batch(
             records,
@@ -115,13 +113,11 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
     days = tuple(row[INGEST_DATE] for row in refused.select(INGEST_DATE).distinct().orderBy(INGEST_DATE).collect())
     stored = stored_events(store, may_hold(settings.events, days))
     fitted = _narrowly_staged(_fitted(settings, _remapped(store.spark, settings, refused)), settings)
-    keys = keys_of(fitted)
+    tally = tally_of_new(fitted)
     of_days = stored.where(F.col(INGEST_DATE).isin(*days))
-    new = with_identity(fitted, keys[IDS], stored, settings.events, _has_ids(settings), of_days)
+    new = with_identity(fitted, tally, stored, settings.events, _has_ids(settings), of_days)
     new = with_policies(new, settings.source.policies, of_days)
-    records, counted, touched = _judged(
-        store, settings, new, keys[USER_DAYS], [apart.select("event_date")], F.lit(True)
-    )
+    records, counted, touched = _judged(store, settings, new, tally, [apart.select("event_date")], F.lit(True))
     replaces, flags = wanted & ~F.expr(IS_SET_APART), tuple(changes(settings.source.policies))
     lacking = _lacking(settings)
     return Batch(records, counted, days, touched, replaces, is_replay=True, changes=flags, lacking=lacking)
@@ -197,14 +193,14 @@ def _judged(
     store: Store,
     settings: Settings,
     new: DataFrame,
-    user_days: DataFrame,
+    tally: DataFrame,
     before: Sequence[DataFrame],
     stays: Column,
 ) -> tuple[DataFrame, DataFrame, tuple[date, ...]]:
     """The records with their final outcomes, how many there are of each, and the days of events that they touch.
 
     Among the records are, of the days that they touch, all that is stored and stays. `before` are the days (event_date)
-    of what does not. `user_days` are those of `keys_of` the new records.
+    of what does not. `tally` is of the new records.
     """
     nothing, flags = F.lit(None).cast("string"), changes(settings.source.policies)
     of_the_tables = {ORIGIN: F.lit(NEW), STORED_OUTCOME: nothing, STORED_RULE: nothing, RULE: nothing}
@@ -219,8 +215,7 @@ def _judged(
     others = others.join(taken, list(EVENTS.key), "left_anti")
     others = others.withColumns({OUTCOME: F.lit(ACCEPTED), ORIGIN: F.lit(STORED)})
     unjudged = records.unionByName(others, allowMissingColumns=True)
-    others_days = tally(others, {USER_DAYS: F.xxhash64(*USER_DAY)})[USER_DAYS]
-    judged = with_verdicts(unjudged, [user_days, others_days], settings)
+    judged = with_verdicts(unjudged, [tally, tally_of_stored(others)], settings)
     if judged is unjudged:
         # The new ones are counted already.
         stored = _counted(unjudged.where(F.col(ORIGIN) == STORED), flags)

@@ -15,7 +15,6 @@ from pyspark.sql import functions as F
 
 from nextaisle.arrays import run_starts
 from nextaisle.kernels import Batches
-from nextaisle.spark import staged
 
 Integers = NDArray[np.int64]
 
@@ -30,7 +29,7 @@ _BUCKETS: Final = 256
 _HELD_KEYS: Final = 4_000_000
 
 
-def tally(rows: DataFrame, keys: Mapping[str, Column]) -> dict[str, DataFrame]:
+def tally(rows: DataFrame, keys: Mapping[str, Column]) -> DataFrame:
     """How often each of these keys (bigint, nulls left out) comes, packed for `tallied`; in one pass over the rows."""
 
     def pack(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -42,13 +41,11 @@ def tally(rows: DataFrame, keys: Mapping[str, Column]) -> dict[str, DataFrame]:
                 waiting = []
         yield from _packed(waiting)
 
-    packed = staged(rows.select(*(key.alias(name) for name, key in keys.items())).mapInArrow(pack, _DDL), "bucket")
-    return {name: packed.where(F.col("kind") == name) for name in keys}
+    return rows.select(*(key.alias(name) for name, key in keys.items())).mapInArrow(pack, _DDL)
 
 
-def tallied(tallies: Sequence[DataFrame], is_wanted: Callable[..., NDArray[np.bool_]]) -> DataFrame:
-    """(KEY) of the keys that are wanted for how often they come in each of the tallies."""
-
+def tallied(kind: str, tallies: Sequence[DataFrame], is_wanted: Callable[..., NDArray[np.bool_]]) -> DataFrame:
+    """(KEY) of the keys of a kind that are wanted for how often they come in each of the tallies."""
     tally_count = len(tallies)
 
     def chosen(batches: Batches) -> Iterator[pa.RecordBatch]:
@@ -61,8 +58,11 @@ def tallied(tallies: Sequence[DataFrame], is_wanted: Callable[..., NDArray[np.bo
         wanted = is_wanted(*times.reshape(tally_count, len(keys)))
         yield pa.RecordBatch.from_arrays([pa.array(keys[wanted])], [KEY])
 
-    marked = [rows.drop("kind").withColumn("origin", F.lit(number)) for number, rows in enumerate(tallies)]
-    together = marked[0] if len(marked) == 1 else reduce(DataFrame.unionByName, marked).repartition("bucket")
+    marked = [
+        rows.where(F.col("kind") == kind).drop("kind").withColumn("origin", F.lit(number))
+        for number, rows in enumerate(tallies)
+    ]
+    together = reduce(DataFrame.unionByName, marked).repartition("bucket")
     return together.mapInArrow(chosen, f"{KEY} bigint")
 
 
