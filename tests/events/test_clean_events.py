@@ -161,6 +161,7 @@ def test_times_without_a_zone_are_the_shops_and_so_is_its_day(clean: Clean, rows
     ]
 
 
+@pytest.mark.slow
 def test_an_expression_that_makes_a_time_of_a_local_one_gives_the_shops_time(
     clean: Clean, rows: Rows, tmp_path: Path
 ) -> None:
@@ -176,6 +177,7 @@ def test_a_time_of_day_alone_is_no_time(clean: Clean, rows: Rows, tmp_path: Path
     assert clean().rows["rejected_missing_time"] == 1
 
 
+@pytest.mark.slow
 def test_a_value_that_an_expression_cannot_cast_is_null_and_ends_nothing(
     clean: Clean, rows: Rows, tmp_path: Path
 ) -> None:
@@ -219,6 +221,7 @@ def test_a_truncated_archive_is_named_and_publishes_nothing(clean: Clean, rows: 
     assert rows(EVENTS, "event_id") == []
 
 
+@pytest.mark.slow
 def test_a_binary_file_is_unreadable_lines(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     write_day(tmp_path, "2024-01-01", bytes(range(11, 256)), record())
     outcome = clean()
@@ -233,6 +236,7 @@ def test_an_empty_day_is_a_day_without_events_and_a_missing_one_is_missing(clean
     assert (missing.exit_code, "2024-01-02" in missing.reason) == (3, True)
 
 
+@pytest.mark.slow
 def test_the_logs_words_are_translated_exactly_and_others_stay(clean: Clean, rows: Rows, tmp_path: Path) -> None:
     words = ("addtocart", "AddToCart", "Addtocart", "view", "stare")
     write_day(tmp_path, "2024-01-01", *[record(item=word, kind=word) for word in words])
@@ -309,6 +313,7 @@ def test_a_second_file_of_a_log_without_days_adds_to_the_first(clean: Clean, row
     assert rows(EVENTS, "item_id") == [("a",), ("b",)]
 
 
+@pytest.mark.slow
 def test_a_file_without_a_day_that_grows_for_longer_than_events_may_be_late_is_named(
     clean: Clean, tmp_path: Path
 ) -> None:
@@ -347,6 +352,7 @@ def test_an_event_id_that_is_not_unique_stops_the_night(clean: Clean, rows: Rows
     assert clean(**session, events__max_rejected_share=0.4).rows["duplicates"] == 3
 
 
+@pytest.mark.slow
 def test_nested_json_in_milliseconds_needs_an_overlay_alone(clean: Clean, rows: Rows) -> None:
     sample = shared("otto_sample.jsonl")
     overlay = Path(__file__).parents[1] / "data" / "otto.toml"

@@ -19,6 +19,7 @@ def shop(spark: SparkSession, tmp_path: Path) -> Shop:
     return Shop(spark, tmp_path, CSV | {"source.columns.price": "Price6"})
 
 
+@pytest.mark.slow
 def test_names_that_are_empty_repeated_or_odd_are_read_as_spark_calls_them(shop: Shop) -> None:
     shop.write(1, [], "0.csv")
     shop.write(1, [HEADER, "0,u,a,view,2024-01-01 10:00:00,1,2,x,y"], "1.csv")

@@ -197,6 +197,7 @@ def test_a_replay_that_ends_between_two_commits_is_put_right_by_the_next(
     assert mended.contents() == whole.contents()
 
 
+@pytest.mark.slow
 def test_lines_are_not_replayed_as_another_format(shop: Shop) -> None:
     shop.write(1, [record("u", "01 10:00:00", kind="addtocart")])
     shop.clean(1)

@@ -132,6 +132,7 @@ def test_the_job_writes_a_day_once(
     assert lists_of(store.fresh().read(RECOMMENDATIONS))["u"] == "edcb"
 
 
+@pytest.mark.slow
 def test_another_arm_of_an_experiment_is_scored_beside_the_first(
     spark: SparkSession, trained: Settings, store: Store, sequences: MakeRows, sessions: MakeRows,
     items: DataFrame,

@@ -1,6 +1,7 @@
-"""What records add up to, in one pass each: how many there are of a kind, and how often a key comes.
+"""How often a key comes, told in one pass over the rows.
 
 A key is a hash of 64 bits, so that of each record a number goes through the shuffle, packed with thousands of others.
+Keys that two hashes make equal are counted together: whoever asks looks at the rows that are left.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
