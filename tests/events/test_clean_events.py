@@ -229,10 +229,15 @@ def test_a_binary_file_is_unreadable_lines(clean: Clean, rows: Rows, tmp_path: P
     assert {row[0] for row in rows(REJECTED_EVENTS, "reason")} == {"unreadable"}
 
 
-def test_an_empty_day_is_a_day_without_events_and_a_missing_one_is_missing(clean: Clean, tmp_path: Path) -> None:
+def test_an_empty_day_is_a_day_without_events_and_a_missing_one_is_missing(
+    clean: Clean, rows: Rows, tmp_path: Path
+) -> None:
+    write_day(tmp_path, "2024-01-01", record())
+    full = clean("2024-01-01")
     write_day(tmp_path, "2024-01-01")
     empty, missing = clean("2024-01-01"), clean("2024-01-02")
-    assert (empty.exit_code, empty.rows["records"]) == (0, 0)
+    assert (full.rows["accepted"], empty.exit_code, empty.rows["records"]) == (1, 0, 0)
+    assert rows(EVENTS, "event_id") == []
     assert (missing.exit_code, "2024-01-02" in missing.reason) == (3, True)
 
 

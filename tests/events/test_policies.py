@@ -49,14 +49,19 @@ def day_one() -> list[str]:
 def test_values_are_refused_clipped_emptied_and_filled_and_all_of_it_is_counted(
     spark: SparkSession, tmp_path: Path
 ) -> None:
-    """The median of 1.10, 2.20 and 9.90; what is below 0 is missing. A view has no price, and needs none."""
-    shop = Shop(spark, tmp_path, RULES)
+    """The median of 1.10, 2.20 and 9.90; what is below 0 is missing. A view has no price, and needs none.
+
+    The log says nothing of regions.
+    """
+    shop = Shop(spark, tmp_path, RULES | {"source.policies.region": "{missing='constant', constant='here'}"})
     shop.write(1, day_one())
     assert shop.clean(1).rows == {
         "files": 1, "records": 10, "accepted": 7, "rejected": 3, "duplicates": 0,
         "rejected_missing_rating": 1, "rejected_odd_item": 1, "rejected_odd_rating": 1,
         "emptied_price": 1, "clipped_quantity": 2, "filled_price": 2, "filled_quantity": 2, "filled_device": 4,
+        "filled_region": 7,
     }  # fmt: skip
+    assert shop.rows(EVENTS, "region") == 7 * [("here",)]
     assert shop.rows(EVENTS, "event_type", "item_id", "price", "quantity", "device") == [
         ("purchase", "a", Decimal("1.1000"), Decimal("2.000"), "app"),
         ("purchase", "b", Decimal("9.9000"), Decimal("1.000"), "web"),

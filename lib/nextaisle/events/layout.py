@@ -42,7 +42,7 @@ def laid_out(
         known = [name for name in EVENTS.names if name not in lacking]
         rows = events if not others else events.where(days_literal("event_date", new))
         parts.append(Part(rows.select(known), _in_order()))
-    if others:
+    if others or not new:
         rows = events if not new else events.where(days_literal("event_date", others))
         parts.append(Part(_by_day_and_user(rows.select(EVENTS.names), counts), _in_order()))
     return ArrowRows(EVENTS, tuple(parts))

@@ -97,7 +97,7 @@ def staged_batch(
             listed,
             tuple(files),
             changes=flags,
-            lacking=_lacking(settings),
+            lacking=_null_columns(settings),
         )
 
 
@@ -119,7 +119,7 @@ def replayed_batch(store: Store, settings: Settings, first: date | None, last: d
     new = with_policies(new, settings.source.policies, of_days)
     records, counted, touched = _judged(store, settings, new, tally, [apart.select("event_date")], F.lit(True))
     replaces, flags = wanted & ~F.expr(IS_SET_APART), tuple(changes(settings.source.policies))
-    lacking = _lacking(settings)
+    lacking = _null_columns(settings)
     return Batch(records, counted, days, touched, replaces, is_replay=True, changes=flags, lacking=lacking)
 
 
@@ -177,6 +177,12 @@ def _narrowly_staged(fitted: DataFrame, settings: Settings) -> DataFrame:
 def _lacking(settings: Settings) -> tuple[str, ...]:
     mapped = {TABLE_NAMES.get(name, name) for name in settings.source.columns} | {"event_id"}
     return tuple(name for name in MAPPED if name not in mapped)
+
+
+def _null_columns(settings: Settings) -> tuple[str, ...]:
+    """Columns that the log has nothing for, and that no policy may fill."""
+    may_be_filled = {TABLE_NAMES.get(name, name) for name in settings.source.policies.by_column()}
+    return tuple(name for name in _lacking(settings) if name not in may_be_filled)
 
 
 def _wanted(settings: Settings, first: date | None, last: date | None) -> Column:
