@@ -191,6 +191,13 @@ def naming_unreadable_files() -> Iterator[None]:
 
 
 @contextmanager
+def arrow_batches(spark: SparkSession, megabytes: int) -> Iterator[None]:
+    """Batches of at most about this size for Python meanwhile, however long texts are: for rows without lists."""
+    with _options(spark, {"spark.sql.execution.arrow.maxBytesPerBatch": str(megabytes << 20)}):
+        yield
+
+
+@contextmanager
 def parquet_row_groups(spark: SparkSession, megabytes: int) -> Iterator[None]:
     """Row groups of about this size, before compression, in what is written meanwhile; Parquet's own are of 128 MB."""
     with _options(spark, {"parquet.block.size": str(megabytes << 20)}):

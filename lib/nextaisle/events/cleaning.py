@@ -69,7 +69,7 @@ def with_identity(
     are alone, and pass without a sort.
     """
     named = events.withColumn(_HASH, F.xxhash64("event_id"))
-    repeated = staged(_repeated(new, history, has_ids))
+    repeated = staged(_repeated(new, history, has_ids), _HASH)
     count = repeated.count()
     if not count:
         return _alone(named)
@@ -172,7 +172,7 @@ def with_verdicts(events: DataFrame, tallies: Sequence[DataFrame], settings: Set
     """
     least, most = least_events(settings.bots), settings.events.max_per_user_day
     longer = min(most, most if least is None else least)
-    long = staged(tallied(_USER_DAYS, tallies, lambda *times: sum(times) > longer))
+    long = staged(tallied(_USER_DAYS, tallies, lambda *times: sum(times) > longer), KEY)
     count = long.count()
     if not count:
         return events

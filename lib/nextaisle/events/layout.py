@@ -16,7 +16,8 @@ from nextaisle.contract.tables import EVENTS
 from nextaisle.kernels import ArrowRows, Batches, Kernel, Part
 from nextaisle.partitions import days_literal
 
-# Days of new events alone are written by the tasks that read them, a file per task and day, where they are no more.
+# Days of new events alone are written by the tasks that read them, a file per task and day, where they are no more
+# than this and of like size.
 _FEW_DAYS: Final = 8
 # Of others a day with more is kept in several files: about 64 MB; less where cores would stand idle.
 _EVENTS_PER_FILE: Final = 2_000_000
@@ -33,7 +34,9 @@ def laid_out(
     `events` come by users, but those of the days of `mixed`, where others are among them; `counts` is how many there
     are of each day. The columns of `lacking` are null in all other days.
     """
-    new = set(counts) - set(mixed)
+    # A day with few, of which each task would write a file, is none of them.
+    most = max(counts.values(), default=0)
+    new = {day for day, count in counts.items() if day not in mixed and count * _FEW_DAYS >= most}
     if len(new) > _FEW_DAYS:
         new = set()
     others = set(counts) - new
@@ -51,7 +54,8 @@ def laid_out(
 def _by_day_and_user(events: DataFrame, counts: Mapping[date, int]) -> DataFrame:
     most, cores = max(counts.values(), default=0), events.sparkSession.sparkContext.defaultParallelism
     buckets = max(1, math.ceil(most / min(_EVENTS_PER_FILE, max(_LEAST_PER_FILE, math.ceil(most / cores)))))
-    return events.repartition("event_date", F.pmod(F.xxhash64("user_id"), F.lit(buckets)))
+    bucket = F.pmod(F.xxhash64("user_id"), F.lit(buckets))
+    return events.repartition("event_date", bucket).sortWithinPartitions("event_date")
 
 
 def _in_order() -> Kernel:

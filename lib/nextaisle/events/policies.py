@@ -111,6 +111,11 @@ def _changed(records: DataFrame, name: str, flag: str, where: Column, value: Col
     return records.withColumns({flag: F.coalesce(where, F.lit(False)), column: changed})
 
 
+def filled_columns(policies: Policies) -> set[str]:
+    """Columns of events that may have a value where the log gives none."""
+    return {TABLE_NAMES.get(name, name) for name in _filling(policies)}
+
+
 def _mending(policies: Policies) -> dict[str, _ValuePolicy]:
     return {name: policy for name, policy in _of_values(policies).items() if policy.odd in _MENDED}
 

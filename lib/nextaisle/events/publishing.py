@@ -24,6 +24,7 @@ from nextaisle.events.stored import (
     set_apart,
 )
 from nextaisle.partitions import days_literal
+from nextaisle.spark import arrow_batches
 from nextaisle.store import Store
 
 
@@ -70,7 +71,8 @@ def _publish_events(store: Store, batch: Batch) -> None:
         return
     accepted = batch.records.where(F.col(OUTCOME) == ACCEPTED)
     rows = laid_out(accepted, batch.accepted_of_day, batch.days_with_stored, batch.lacking)
-    store.replace(EVENTS, rows, days_literal("event_date", batch.touched))
+    with arrow_batches(store.spark, megabytes=64):
+        store.replace(EVENTS, rows, days_literal("event_date", batch.touched))
 
 
 def _rejected(store: Store, batch: Batch, where: str) -> DataFrame:

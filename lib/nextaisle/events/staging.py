@@ -37,7 +37,7 @@ from nextaisle.events.mapping import (
     with_event_date,
     with_reason,
 )
-from nextaisle.events.policies import changes, refusals, with_policies
+from nextaisle.events.policies import changes, filled_columns, refusals, with_policies
 from nextaisle.events.records import PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, read_records
 from nextaisle.events.rereading import KEPT_INGEST_DATE, reread_records
 from nextaisle.events.stored import (
@@ -175,14 +175,13 @@ def _narrowly_staged(fitted: DataFrame, settings: Settings) -> DataFrame:
 
 
 def _lacking(settings: Settings) -> tuple[str, ...]:
-    mapped = {TABLE_NAMES.get(name, name) for name in settings.source.columns} | {"event_id"}
+    mapped = {TABLE_NAMES.get(name, name) for name in settings.source.columns} | {"event_id", "user_id"}
     return tuple(name for name in MAPPED if name not in mapped)
 
 
 def _null_columns(settings: Settings) -> tuple[str, ...]:
-    """Columns that the log has nothing for, and that no policy may fill."""
-    may_be_filled = {TABLE_NAMES.get(name, name) for name in settings.source.policies.by_column()}
-    return tuple(name for name in _lacking(settings) if name not in may_be_filled)
+    """Columns that the log has nothing for, and no policy fills."""
+    return tuple(name for name in _lacking(settings) if name not in filled_columns(settings.source.policies))
 
 
 def _wanted(settings: Settings, first: date | None, last: date | None) -> Column:

@@ -20,14 +20,13 @@ from nextaisle.kernels import Batches
 Integers = NDArray[np.int64]
 
 KEY: Final = "key"
-_PACKED: Final = pa.schema(
-    [("bucket", pa.int32()), ("keys", pa.binary()), ("times", pa.binary()), pa.field("origin", pa.int32(), False)]
-)
 _DDL: Final = "kind string, bucket int, keys binary, times binary"
-# So many parts, at most, a task of the shuffle may be of.
-_BUCKETS: Final = 256
+# Keys are counted by bucket, so that a task holds a part of what it counts.
+_BUCKETS: Final = 4096
 # Rows that a task holds before it adds up what is equal: of two keys 64 MB.
 _HELD_KEYS: Final = 4_000_000
+# Packed keys that are counted at once, at least; NumPy takes five times as much.
+_HELD_BYTES: Final = 16 << 20
 
 
 def tally(rows: DataFrame, keys: Mapping[str, Column]) -> DataFrame:
@@ -50,21 +49,43 @@ def tallied(kind: str, tallies: Sequence[DataFrame], is_wanted: Callable[..., ND
     tally_count = len(tallies)
 
     def chosen(batches: Batches) -> Iterator[pa.RecordBatch]:
-        rows = pa.Table.from_batches(batches, _PACKED)
+        for rows in _buckets(batches):
+            yield pa.RecordBatch.from_arrays([pa.array(wanted_of(rows))], [KEY])
+
+    def wanted_of(rows: pa.Table) -> Integers:
         all_keys, all_times = (np.frombuffer(b"".join(rows[name].to_pylist()), np.int64) for name in ("keys", "times"))
         sizes = [len(keys.as_buffer()) // 8 for keys in rows["keys"]]
         origin = np.repeat(rows["origin"].to_numpy(), sizes)
         keys, place = np.unique(all_keys, return_inverse=True)
         times = np.bincount(origin * len(keys) + place, all_times, tally_count * len(keys))
-        wanted = is_wanted(*times.reshape(tally_count, len(keys)))
-        yield pa.RecordBatch.from_arrays([pa.array(keys[wanted])], [KEY])
+        wanted: Integers = keys[is_wanted(*times.reshape(tally_count, len(keys)))]
+        return wanted
 
     marked = [
         rows.where(F.col("kind") == kind).drop("kind").withColumn("origin", F.lit(number))
         for number, rows in enumerate(tallies)
     ]
-    together = reduce(DataFrame.unionByName, marked).repartition("bucket")
+    # The sort spills.
+    together = reduce(DataFrame.unionByName, marked).repartition("bucket").sortWithinPartitions("bucket")
     return together.mapInArrow(chosen, f"{KEY} bigint")
+
+
+def _buckets(batches: Batches) -> Iterator[pa.Table]:
+    """Some whole buckets at a time, of rows that come by bucket."""
+    waiting: list[pa.RecordBatch] = []
+    held = 0
+    for batch in batches:
+        buckets = batch.column("bucket").to_numpy()
+        if waiting and held >= _HELD_BYTES:
+            # What goes on in this batch belongs to the bucket that is held last.
+            end = int(np.searchsorted(buckets, waiting[-1].column("bucket")[-1].as_py(), "right"))
+            if end < len(batch):
+                yield pa.Table.from_batches([*waiting, batch.slice(0, end)])
+                waiting, held, batch = [], 0, batch.slice(end)
+        waiting.append(batch)
+        held += batch.nbytes
+    if waiting:
+        yield pa.Table.from_batches(waiting)
 
 
 def _packed(waiting: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
