@@ -30,7 +30,7 @@ from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, Conf
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
 from nextaisle.delta_log import Version
 from nextaisle.ledger import finished_runs, left_the_current, newest_first, version_left, version_read
-from nextaisle.spark import bytes_read, create_session
+from nextaisle.spark import bytes_read, create_session, local_rows
 from nextaisle.spark_rules import check_with_spark
 from nextaisle.store import Store
 
@@ -267,7 +267,8 @@ def _record(night: Night, outcome: Outcome, key: str, started: datetime, read_be
     try:
         read = bytes_read(night.spark) - read_before + night.store.bytes_looked_up
         row = _run_row(night, outcome, key, started, read)
-        night.store.append(JOB_RUNS, night.spark.createDataFrame([row], JOB_RUNS.schema))
+        rows = local_rows(night.spark, [[row[name] for name in JOB_RUNS.names]], JOB_RUNS.schema)
+        night.store.append(JOB_RUNS, rows)
     except Exception:
         # The job's own outcome is what the orchestrator must hear of.
         log.error("job_runs could not be written: %s", traceback.format_exc())

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.config import Columns, absolute
 from nextaisle.contract.errors import ConfigurationError, InputError
-from nextaisle.spark import mapping_rules, naming_unreadable_files
+from nextaisle.spark import local_rows, mapping_rules, naming_unreadable_files
 
 # From when what is told without a day holds: always, as far as anybody can tell. A first event's day would be another
 # one once a late event arrives, and the row another row.
@@ -30,7 +30,7 @@ def read_mapped(
         ConfigurationError: a required column is not mapped, or an expression does not fit the columns that are there.
     """
     if not source.path:
-        return spark.createDataFrame([], ", ".join(f"{name} {kind}" for name, kind in types.items()))
+        return local_rows(spark, [], ", ".join(f"{name} {kind}" for name, kind in types.items()))
     if missing := [name for name in required if name not in source.columns]:
         raise ConfigurationError(
             f"[{section}.columns] has no {', '.join(missing)}, though [{section}] path is {source.path}"

@@ -27,7 +27,7 @@ from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Table
 from nextaisle.embedded import EmbeddedRows
 from nextaisle.kernels import ArrowRows, Batches
-from nextaisle.spark import literally, tasks_for_files
+from nextaisle.spark import literally, local_rows, tasks_for_files
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class NewFiles:
 
     def rows(self, spark: SparkSession, table: Table) -> DataFrame:
         if not self._all:
-            return spark.createDataFrame([], table.schema)
+            return local_rows(spark, [], table.schema)
         # A path alone would be one of the cluster's own file system.
         paths = [f"file:{literally(self._folder)}/{file.path}" for file in self._all]
         read = spark.read.schema(table.schema).option("basePath", f"file:{self._folder}").parquet(*paths)

@@ -3,17 +3,21 @@
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+import pyarrow as pa
 from py4j.protocol import Py4JError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
+from pyspark.sql.types import StructType
 
 from nextaisle.contract.errors import ConfigurationError, InputError, NextaisleError
+from nextaisle.contract.tables import fields_of
 
 # What the results depend on, and whether there are any, on any machine; what only speed depends on stands in
 # conf/spark-defaults.conf.
@@ -96,6 +100,20 @@ def staged(rows: DataFrame, by: Column | str | None = None) -> DataFrame:
     )
     fixed = session._jsparkSession.internalCreateDataFrame(plan.queryExecution().toRdd(), plan.schema(), False)
     return DataFrame(fixed, session)
+
+
+def local_rows(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: StructType | str) -> DataFrame:
+    """A few rows that the driver holds, or none: a part of the plan, which a task of Python need not bring.
+
+    What comes of no rows Spark knows without a task.
+    """
+    wanted = schema if isinstance(schema, StructType) else StructType(fields_of(schema))
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(wanted)
+    arrays = [
+        pa.array([list(v.items()) if isinstance(v, dict) else v for v in values], to_arrow_type(field.dataType))
+        for values, field in zip(columns, wanted.fields, strict=True)
+    ]
+    return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=to_arrow_schema(wanted)), wanted)
 
 
 def bytes_read(spark: SparkSession) -> int:

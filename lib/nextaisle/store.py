@@ -30,7 +30,7 @@ from nextaisle.kernels import ArrowRows, Part
 from nextaisle.lookup import file_code, rows_of_users
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import Gone, changed_partitions, condition
-from nextaisle.spark import staged
+from nextaisle.spark import local_rows, staged
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +98,7 @@ class Store:
         if table.name not in self.ledger.read:
             version = self.version(table)
             if version is None:
-                return self.spark.createDataFrame([], table.schema)
+                return local_rows(self.spark, [], table.schema)
             self.ledger.read[table.name], self._base[table.name] = version, version.number
         return self._at(table, self.ledger.read[table.name].number)
 

@@ -65,10 +65,11 @@ class Table:
 
     @cached_property
     def schema(self) -> StructType:
-        return StructType([field for column in self.columns for field in _fields(column.ddl)])
+        return StructType([field for column in self.columns for field in fields_of(column.ddl)])
 
 
-def _fields(ddl: str) -> list[StructField]:
+def fields_of(ddl: str) -> list[StructField]:
+    """Of columns in Spark's DDL, as "user string, price double"."""
     parsed = StructType.fromDDL(ddl)
     return parsed.fields if isinstance(parsed, StructType) else []
 

@@ -8,6 +8,7 @@ from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import EVALUATION_CASES, EVALUATIONS
 from nextaisle.evaluation.metrics import metric_names
+from nextaisle.spark import local_rows
 
 SPLIT = "test"
 SEGMENT = "all"
@@ -71,7 +72,7 @@ def evaluation_rows(spark: SparkSession, means: dict[str, dict[str, Mean]], judg
         for name, mean in values.items()
         if "_at_" in name
     ]
-    return spark.createDataFrame(rows, EVALUATIONS.schema)
+    return local_rows(spark, rows, EVALUATIONS.schema)
 
 
 def case_rows(judged_users: DataFrame, judged: Judged) -> DataFrame:

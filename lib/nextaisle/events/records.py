@@ -32,6 +32,7 @@ JSON_OPTIONS: Final = {
     "timestampNTZFormat": "yyyy-MM-dd'T'HH:mm:ss.SSSSSS",
 }
 _LINE: Final = "_nextaisle_line"
+_BLANKS: Final = " \t\r\n"
 _OBJECT_AFTER_OBJECT: Final = r"\}\s*,?\s*\{"
 
 
@@ -95,7 +96,7 @@ def _is_one_object(line: str) -> Column:
     is_flat = F.octet_length(F.substring_index(F.col(line), "}", 1)) + 1 == F.octet_length(F.col(line))
     as_array = F.concat(F.lit("["), F.col(line), F.lit("]"))
     is_single = F.coalesce(F.json_array_length(as_array) == 1, F.lit(False))
-    ends = F.endswith(F.rtrim(F.col(line)), F.lit("}"))
+    ends = F.endswith(F.rtrim(F.col(line), F.lit(_BLANKS)), F.lit("}"))
     others = ends & F.when(F.rlike(F.col(line), F.lit(_OBJECT_AFTER_OBJECT)), is_single).otherwise(F.lit(True))
     return F.when(is_flat, F.lit(True)).otherwise(others)
 

@@ -13,7 +13,7 @@ Of a record that source.rows made several rows of, each refused one was kept wit
 
 import re
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -22,6 +22,7 @@ from pyspark.sql.types import StructType
 from nextaisle.config import Source
 from nextaisle.contract.errors import ConfigurationError
 from nextaisle.contract.reasons import UNREADABLE
+from nextaisle.contract.tables import fields_of
 from nextaisle.events.records import (
     CORRUPT,
     IS_UNREADABLE,
@@ -96,7 +97,7 @@ def _columns(texts: DataFrame, source: Source, record_schema: str) -> DataFrame:
     if source.format != "csv" or not source.ddl or len(_names(source.ddl)) != len(stored):
         return records
     # The header's names, or the schema's, may have been mended since: CSV goes by place.
-    fields = zip(quoted(stored), _fields(source.ddl), strict=True)
+    fields = zip(quoted(stored), fields_of(source.ddl), strict=True)
     renamed = [F.col(old).try_cast(field.dataType).alias(field.name) for old, field in fields]
     ours = [name for name in records.columns if name.startswith(OURS)]
     return _as_received(records.select(*renamed, *ours), source.ddl)
@@ -134,9 +135,4 @@ def _with_fields(rows: DataFrame, parsed: Column, ddl: str) -> DataFrame:
 
 
 def _names(ddl: str) -> list[str]:
-    return [field.name for field in _fields(ddl)]
-
-
-def _fields(ddl: str) -> list[Any]:
-    parsed = StructType.fromDDL(ddl)
-    return parsed.fields if isinstance(parsed, StructType) else []
+    return [field.name for field in fields_of(ddl)]

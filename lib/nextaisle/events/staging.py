@@ -53,7 +53,7 @@ from nextaisle.events.stored import (
 )
 from nextaisle.events.unread import check_time_zone, files_delivering_again, source_key
 from nextaisle.partitions import days_literal
-from nextaisle.spark import mapping_rules, naming_unreadable_files, staged, tasks_for_files
+from nextaisle.spark import local_rows, mapping_rules, naming_unreadable_files, staged, tasks_for_files
 from nextaisle.store import Store
 
 _RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, BYTES, CONFLICTS, OUTCOME)
@@ -132,7 +132,7 @@ def _mapped(spark: SparkSession, settings: Settings, files: Sequence[SourceFile]
     # Spark takes a CSV without a byte for one without columns.
     files = [file for file in files if file.size or source.format != "csv"]
     if not files:
-        return with_event_date(spark.createDataFrame([], mapped_schema()), source.time_zone)
+        return with_event_date(local_rows(spark, [], mapped_schema()), source.time_zone)
     with mapping_rules(spark, source.time_zone):
         mapped = map_records(read_records(spark, source, files), source)
     return with_event_date(mapped, source.time_zone)
@@ -140,7 +140,7 @@ def _mapped(spark: SparkSession, settings: Settings, files: Sequence[SourceFile]
 
 def _remapped(spark: SparkSession, settings: Settings, refused: DataFrame) -> DataFrame:
     source = settings.source
-    mapped = spark.createDataFrame([], mapped_schema().add(KEPT_INGEST_DATE, "date"))
+    mapped = local_rows(spark, [], mapped_schema().add(KEPT_INGEST_DATE, "date"))
     with mapping_rules(spark, source.time_zone):
         for records in reread_records(refused, source):
             mapped = mapped.unionByName(map_records(records, source))
@@ -150,7 +150,7 @@ def _remapped(spark: SparkSession, settings: Settings, refused: DataFrame) -> Da
 def _listed(spark: SparkSession, source: Source, files: Sequence[SourceFile], day: date | None) -> DataFrame:
     """The files as rows of source_files, not yet counted."""
     rows = [(file.path, file.size, file.modified_millis, file.day or day) for file in files]
-    listed = spark.createDataFrame(rows, "path string, size bigint, millis bigint, ingest_date date")
+    listed = local_rows(spark, rows, "path string, size bigint, millis bigint, ingest_date date")
     rules = {"source_key": F.lit(source_key(source)), "time_zone": F.lit(source.time_zone)}
     return listed.withColumns({"modified_time": F.timestamp_millis("millis"), **rules}).drop("millis")
 

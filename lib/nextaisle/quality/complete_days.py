@@ -14,6 +14,7 @@ from pyspark.sql import Row
 from nextaisle.contract.tables import COMPLETE_DAYS, EVENTS, ITEMS, RECOMMENDATIONS, SEQUENCES, SESSIONS, USERS, Table
 from nextaisle.delta_log import Version
 from nextaisle.nights import finished_days
+from nextaisle.spark import local_rows
 from nextaisle.store import Store
 
 # What a consumer of a day reads.
@@ -29,7 +30,7 @@ def withdraw(store: Store, first: date | None, last: date | None) -> None:
     """Takes back the markers of the days first to last (None: of every day), before they are built anew."""
     days = [day for day in _markers(store) if first is None or last is None or first <= day <= last]
     if days:
-        nothing = store.spark.createDataFrame([], COMPLETE_DAYS.schema)
+        nothing = local_rows(store.spark, [], COMPLETE_DAYS.schema)
         store.replace(COMPLETE_DAYS, nothing, f"complete_date IN ({_listed(days)})")
 
 
@@ -56,7 +57,7 @@ def mark(store: Store, first: date | None, last: date) -> None:
         now, versions = datetime.now(UTC), _versions(store)
         numbers = {name: version.number for name, version in versions.items()}
         ids = {name: version.table_id for name, version in versions.items()}
-        rows = store.spark.createDataFrame([(day, now, numbers, ids) for day in sorted(due)], COMPLETE_DAYS.schema)
+        rows = local_rows(store.spark, [(day, now, numbers, ids) for day in sorted(due)], COMPLETE_DAYS.schema)
         store.replace(COMPLETE_DAYS, rows.repartition("complete_date"), f"complete_date IN ({_listed(due)})")
 
 

@@ -10,6 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 from nextaisle.contract.errors import GateError
 from nextaisle.contract.tables import DATA_QUALITY, Table
 from nextaisle.quality.expectations import ERROR, WARNING, Severity
+from nextaisle.spark import local_rows
 
 PASSED: Final = "passed"
 FAILED: Final = "failed"
@@ -48,7 +49,7 @@ def data_quality_rows(spark: SparkSession, outcomes: Iterable[Outcome]) -> DataF
     ]
     # One file a day: sorted, so that equal outcomes are equal files.
     return (
-        spark.createDataFrame(rows, DATA_QUALITY.schema)
+        local_rows(spark, rows, DATA_QUALITY.schema)
         .repartition("check_date")
         .sortWithinPartitions("check_date", "table_name", "check_name")
     )

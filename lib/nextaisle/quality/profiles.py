@@ -8,6 +8,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from nextaisle.contract.tables import DATA_PROFILES, EVENTS, RECOMMENDATIONS, SESSIONS, Table
 from nextaisle.quality.expectations import tables_in
+from nextaisle.spark import local_rows
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def profile_rows(
     spark: SparkSession, profiles: Sequence[Profile], frames: Mapping[str, DataFrame], values: Mapping[str, Any]
 ) -> DataFrame:
     """Rows of data_profiles for the days :first to :last."""
-    rows = spark.createDataFrame([], DATA_PROFILES.schema)
+    rows = local_rows(spark, [], DATA_PROFILES.schema)
     for profile in profiles:
         query = f"""
         select day as profile_date, '{profile.table.name}' as table_name, '{profile.column}' as column_name,

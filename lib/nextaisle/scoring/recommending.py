@@ -18,6 +18,7 @@ from nextaisle.scoring.catalogue import Catalogue
 from nextaisle.scoring.champion import Champion
 from nextaisle.scoring.lists import Histories, Lists, Pairs, best_lists, excluded_items
 from nextaisle.scoring.packed import unpack_model
+from nextaisle.spark import local_rows
 
 Array = npt.NDArray[Any]
 Batches = Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]
@@ -105,4 +106,4 @@ def _popular_rows(histories: DataFrame, catalogue: Catalogue, k: int) -> DataFra
         (rank, catalogue.item_id_I[int(index)].as_py(), float(catalogue.recent_count_I[index]), POPULAR)
         for rank, index in enumerate(popular, start=1)
     ]
-    return histories.sparkSession.createDataFrame(rows, _SCHEMA.removeprefix("user_id string, "))
+    return local_rows(histories.sparkSession, rows, _SCHEMA.removeprefix("user_id string, "))

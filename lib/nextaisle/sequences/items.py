@@ -10,7 +10,7 @@ from nextaisle.contract.tokens import FIRST_ITEM_INDEX
 from nextaisle.mapped import SINCE_EVER
 from nextaisle.sequences.catalogue import ATTRIBUTES
 from nextaisle.sequences.states import VALID_FROM, changed_states
-from nextaisle.spark import staged
+from nextaisle.spark import local_rows, staged
 
 
 def changed_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, through: date) -> DataFrame:
@@ -49,7 +49,7 @@ def _with_new_indices(days: DataFrame, items: DataFrame) -> DataFrame:
     for row in counts.collect():
         before[row["first_seen_date"]] = greatest
         greatest += row["count"]
-    offsets = items.sparkSession.createDataFrame(list(before.items()), "first_seen_date date, index_before int")
+    offsets = local_rows(items.sparkSession, list(before.items()), "first_seen_date date, index_before int")
     numbered = days.withColumn("place", within_day).join(F.broadcast(offsets), "first_seen_date", "left")
     index = F.coalesce("item_index", (F.col("index_before") + F.col("place")).cast("int"))
     return numbered.withColumn("item_index", index).drop("place", "index_before")
