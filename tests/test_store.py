@@ -220,6 +220,15 @@ def test_a_folder_may_be_a_uri_and_hold_characters_of_patterns(name: str, spark:
     assert [path.name for path in tmp_path.glob("*/_locks/*")] == ["sequences"]
 
 
+def test_a_table_whose_first_commit_was_killed_is_made_anew(spark: SparkSession, store: Store) -> None:
+    log = Path(store.location(SEQUENCES), "_delta_log")
+    (log / "_staged_commits").mkdir(parents=True)
+    for name in (".00000000000000000000.json.0998b72f.tmp", "..00000000000000000000.json.0998b72f.tmp.crc"):
+        (log / name).write_text("{")
+    store.fresh().replace_days(SEQUENCES, sequences(spark, 1), date(2024, 1, 1), date(2024, 1, 1))
+    assert days_of(store) == [1]
+
+
 @pytest.mark.parametrize("by_python", [True, False])
 def test_rows_that_are_gone_take_no_other_file_of_their_day_along(
     spark: SparkSession, store: Store, by_python: bool

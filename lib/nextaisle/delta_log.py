@@ -128,6 +128,24 @@ class DeltaLog:
     def begin(self) -> "Transaction":
         return Transaction(self._spark, self._log.startTransaction())
 
+    def clear_remains(self) -> None:
+        """Takes away the log of a table that is not there: what a writer left that was killed before its first commit.
+
+        Delta would find a folder with something in it, and make no table there. Only hidden files go, which are never
+        part of a log, and folders that are empty then.
+
+        Raises:
+            Py4JJavaError: the log holds something else.
+        """
+        log = self._log.logPath()
+        files = log.getFileSystem(self._log.newDeltaHadoopConf())
+        if not files.exists(log):
+            return
+        for status in files.listStatus(log):
+            if status.isDirectory() or status.getPath().getName().startswith("."):
+                files.delete(status.getPath(), False)
+        files.delete(log, False)
+
     def bytes_written(self, number: int) -> int:
         """By the commit of a version, as the job that made it counted."""
         store, settings = self._log.store(), self._log.newDeltaHadoopConf()

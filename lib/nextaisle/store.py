@@ -345,6 +345,8 @@ class Store:
         return DeltaTable.forPath(self.spark, self.location(table))
 
     def _create(self, table: Table) -> None:
+        if not self._database:
+            self._log(table).clear_remains()
         builder = DeltaTable.createIfNotExists(self.spark).comment(table.comment)
         builder = builder.tableName(self.location(table)) if self._database else builder.location(self.location(table))
         for column in table.columns:
