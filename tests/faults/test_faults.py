@@ -5,7 +5,8 @@ import os
 import random
 import subprocess
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta, tzinfo
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,18 @@ def test_a_kill_between_a_tables_files_and_its_commit_leaves_nothing(
     files, commits = _data_files(killed, table), _commits(killed, table)
     kill_when(CHAIN, killed.words(), lambda: bool(_data_files(killed, table) - files))
     assert _commits(killed, table) == commits
+    killed.build()
+    assert killed.contents() == expected
+
+
+def test_a_kill_in_the_first_commit_of_a_table_is_put_right(
+    shop: Shop, expected: dict[str, list[Any]], tmp_path: Path
+) -> None:
+    killed, first, last = replace(shop, tables=tmp_path / "tables"), date(2024, 1, 1), NIGHT - timedelta(days=1)
+    words = ["--from", str(first), "--to", str(last), *killed.words()[2:]]
+    log = killed.tables / TABLES[0].name / "_delta_log"
+    kill_when(CHAIN, words, lambda: any(log.glob(".*.tmp")))
+    killed.build(first, last)
     killed.build()
     assert killed.contents() == expected
 
