@@ -27,6 +27,7 @@ from nextaisle.sequences import (
     read_catalogue,
     read_users,
     rebuild_sequences,
+    rows_by_user,
     users_state,
 )
 from nextaisle.spark import beside
@@ -47,10 +48,10 @@ def run(night: Night) -> Result:
     changed = changed_sessions(sessions, first, zone)
     users = changed.select("user_id").distinct()
     # What items take are many small Spark jobs, which leave cores idle.
-    with beside(night.spark, lambda: store.latest_rows(SEQUENCES, SEED, users, first)) as seeds:
+    with beside(night.spark, lambda: rows_by_user(changed, store.latest_rows(SEQUENCES, SEED, users, first))) as rows:
         _extend(night, first, known_through)
     known = store.fresh().read(ITEMS)
-    store.replace(SEQUENCES, rebuild_sequences(changed, seeds.result(), known, first, due, settings), where)
+    store.replace(SEQUENCES, rebuild_sequences(rows.result(), known, first, due, settings), where)
     if first != EVERYTHING and due > done:
         _compact(store, sequences, due)
     built = store.fresh()

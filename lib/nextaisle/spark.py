@@ -94,10 +94,10 @@ def staged(rows: DataFrame, by: Column | str | None = None) -> DataFrame:
     them apart value by value. Unlike a checkpoint's, a part that is lost with its executor is computed again. And what
     goes on from here has a plan of its own: plans within plans grow too large to print.
     """
-    plan, session = (
-        (rows if by is None else rows.repartition(F.col(by) if isinstance(by, str) else by))._jdf,
-        rows.sparkSession,
-    )
+    session = rows.sparkSession
+    plan = (rows if by is None else rows.repartition(F.col(by) if isinstance(by, str) else by))._jdf
+    if plan.queryExecution().optimizedPlan().maxRows().contains(0):
+        return local_rows(session, [], rows.schema)  # and what comes of them Spark knows, too
     fixed = session._jsparkSession.internalCreateDataFrame(plan.queryExecution().toRdd(), plan.schema(), False)
     return DataFrame(fixed, session)
 

@@ -133,9 +133,13 @@ class Store:
         return self._at(table, version.number)
 
     def span(self, table: Table) -> tuple[date, date] | None:
-        """The first and the last day that have rows; None without any. Delta answers from its log, without a file."""
+        """The first and the last day that have files, as Delta's log tells; None without any."""
         day = _day_of(table)
-        row = self.read(table).agg(F.min(day).alias("first"), F.max(day).alias("last")).collect()[0]
+        self.read(table)
+        if table.name not in self.ledger.read:
+            return None
+        files = self._log(table).files(self.ledger.read[table.name].number, day)
+        row = files.agg(F.min(day).alias("first"), F.max(day).alias("last")).collect()[0]
         return None if row["first"] is None else (row["first"], row["last"])
 
     def active_files(self, table: Table, where: str) -> list[ActiveFile]:

@@ -24,7 +24,7 @@ from nextaisle import overlays
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, Table
-from nextaisle.sequences import SEED, changed_items, read_catalogue, rebuild_sequences
+from nextaisle.sequences import SEED, changed_items, read_catalogue, rebuild_sequences, rows_by_user
 from nextaisle.sessions.rebuilding import rebuild_sessions
 from nextaisle.store import Store
 from tests.benchmarks.session import local_session
@@ -83,7 +83,8 @@ def ours(shop: Shop, folder: Path) -> None:
     built = rebuild_sessions(shop.events, nothing, EVERYTHING, settings.sessions, "UTC")
     store.replace(SESSIONS, built.made, built.where)
     no_seeds = store.latest_rows(SEQUENCES, SEED, shop.events.select("user_id"), EVERYTHING)
-    rows = rebuild_sequences(store.read(SESSIONS), no_seeds, shop.items, EVERYTHING, date(2023, 12, 31), settings)
+    by_user = rows_by_user(store.read(SESSIONS), no_seeds)
+    rows = rebuild_sequences(by_user, shop.items, EVERYTHING, date(2023, 12, 31), settings)
     store.replace(SEQUENCES, rows, "as_of_date IS NOT NULL")
 
 

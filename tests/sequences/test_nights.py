@@ -25,7 +25,7 @@ from nextaisle.contract.tables import EXAMPLES, ITEMS, SEQUENCES, SESSIONS, Tabl
 from nextaisle.job import Job, Outcome, execute
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.ledger import compacted_day
-from nextaisle.sequences import SEED, changed_items, read_catalogue, rebuild_sequences
+from nextaisle.sequences import SEED, changed_items, read_catalogue, rebuild_sequences, rows_by_user
 from nextaisle.sessions import rebuild_sessions
 from nextaisle.store import Store
 from tests.sequences.events import Event, events_of, in_new_york, publish
@@ -87,7 +87,8 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     last = sessions.agg(F.from_utc_timestamp(F.max("end_time"), zone).cast("date").alias("day")).collect()[0]["day"]
     through = compacted_through(last or DAYS[0], settings.sequences.daily_days)
     no_seeds = ArrowRows(SEQUENCES.only(SEED), (Part(nothing([], SEQUENCES.only(SEED).schema)),))
-    sequences = rebuild_sequences(sessions, no_seeds, items, EVERYTHING, through, settings).frame()
+    by_user = rows_by_user(sessions, no_seeds)
+    sequences = rebuild_sequences(by_user, items, EVERYTHING, through, settings).frame()
     return {
         "sessions": in_order(sessions),
         "sequences": in_order(sequences.drop("item_indices")),

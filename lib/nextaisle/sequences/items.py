@@ -21,38 +21,36 @@ def changed_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, thr
     held on `through` gets a row from that day on; a catalogue with valid_from says the days itself, and what it says
     of days after `through` waits for them.
     """
-    seen = _seen(events)
-    known = items.groupBy("item_id").agg(
-        F.max("item_index").alias("item_index"),
-        F.min("first_seen_date").alias("known_first"),
-        F.max("last_seen_date").alias("known_last"),
-    )
-    days = seen.join(known, "item_id", "full")
-    days = days.withColumn("first_seen_date", F.least("first_seen_date", "known_first"))
-    days = days.withColumn("last_seen_date", F.greatest("last_seen_date", "known_last"))
-    indexed = staged(_with_new_indices(days.drop("known_first", "known_last"), items), "item_id")
-    return _with_attributes(indexed, catalogue, items, through)
+    return _with_attributes(_with_new_indices(staged(_days(events, items))), catalogue, items, through)
 
 
-def _seen(events: DataFrame) -> DataFrame:
-    days = (F.min("event_date").alias("first_seen_date"), F.max("event_date").alias("last_seen_date"))
-    return staged(events.where(F.col("item_id").isNotNull()).groupBy("item_id").agg(*days))
+def _days(events: DataFrame, items: DataFrame) -> DataFrame:
+    """(item_id, item_index, first and last day seen) of every item; a new one has no index."""
+    day, no_index = F.col("event_date"), F.lit(None).cast("int")
+    columns = {"item_index": no_index, "first_seen_date": day, "last_seen_date": day}
+    seen = events.where(F.col("item_id").isNotNull()).withColumns(columns).select("item_id", *columns)
+    days = (F.min("first_seen_date").alias("first_seen_date"), F.max("last_seen_date").alias("last_seen_date"))
+    rows = seen.unionByName(items.select("item_id", *columns))
+    return rows.groupBy("item_id").agg(F.max("item_index").alias("item_index"), *days)
 
 
-def _with_new_indices(days: DataFrame, items: DataFrame) -> DataFrame:
+def _with_new_indices(days: DataFrame) -> DataFrame:
     """Numbers items without an index after the greatest one: within a day by a window, days by a small table."""
     is_new = F.col("item_index").isNull()
-    within_day = F.row_number().over(Window.partitionBy(is_new, "first_seen_date").orderBy("item_id"))
-    greatest = items.agg(F.max("item_index").alias("index")).collect()[0]["index"] or FIRST_ITEM_INDEX - 1
+    by_day = days.groupBy(F.when(is_new, F.col("first_seen_date")).alias("day"))
+    counts = by_day.agg(F.count("*").alias("count"), F.max("item_index").alias("greatest")).collect()
+    greatest = next((row["greatest"] for row in counts if row["day"] is None), FIRST_ITEM_INDEX - 1)
     before: dict[date, int] = {}
-    counts = days.where(is_new).groupBy("first_seen_date").count().orderBy("first_seen_date")
-    for row in counts.collect():
-        before[row["first_seen_date"]] = greatest
+    for row in sorted((row for row in counts if row["day"]), key=lambda row: row["day"]):
+        before[row["day"]] = greatest
         greatest += row["count"]
-    offsets = local_rows(items.sparkSession, list(before.items()), "first_seen_date date, index_before int")
-    numbered = days.withColumn("place", within_day).join(F.broadcast(offsets), "first_seen_date", "left")
-    index = F.coalesce("item_index", (F.col("index_before") + F.col("place")).cast("int"))
-    return numbered.withColumn("item_index", index).drop("place", "index_before")
+    if not before:
+        return days
+    offsets = local_rows(days.sparkSession, list(before.items()), "first_seen_date date, index_before int")
+    within_day = F.row_number().over(Window.partitionBy("first_seen_date").orderBy("item_id"))
+    numbered = days.where(is_new).withColumn("place", within_day).join(F.broadcast(offsets), "first_seen_date")
+    numbered = numbered.withColumn("item_index", (F.col("index_before") + F.col("place")).cast("int"))
+    return staged(days.where(~is_new).unionByName(numbered.select(*days.columns)), "item_id")
 
 
 def _with_attributes(indexed: DataFrame, catalogue: DataFrame, items: DataFrame, through: date) -> DataFrame:

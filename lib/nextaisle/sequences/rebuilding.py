@@ -19,6 +19,7 @@ from nextaisle.packing import packed, packed_schema, unpacked
 from nextaisle.sequences.histories import events_in, whole_users
 from nextaisle.sequences.snapshots import sequence_rows
 from nextaisle.sequences.vocabulary import read_lookup
+from nextaisle.spark import staged, tasks_for_files
 
 # What is taken of a seed, a row of sequences.
 SEED: Final = SEQUENCES.carried
@@ -28,30 +29,44 @@ _STARTS: Final = "is_session_start"
 _PACKED: Final = "seed_"
 
 
-def rebuild_sequences(
-    sessions: DataFrame, seeds: ArrowRows, items: DataFrame, first: date, through: date, settings: Settings
-) -> ArrowRows:
-    """Rows of sequences for the days from `first` on, of the sessions since (`changed_sessions`).
+def rows_by_user(sessions: DataFrame, seeds: ArrowRows) -> DataFrame:
+    """What `rebuild_sequences` goes by: sessions since a day, and of their users the latest row (SEED) before it.
 
-    Only users with events on these days are touched. Each goes on from their row of `seeds` (SEED), the latest of
-    sequences before `first`. That lies after `through`, the last day that is compacted, or is EVERYTHING.
+    Fetched and shuffled at once, so that this can be done beside other work.
+    """
+    rows = _as_input(sessions).unionByName(_as_seeds(seeds), allowMissingColumns=True)
+    with tasks_for_files(sessions.sparkSession):
+        by_hash = staged(rows.withColumn("user_hash", F.xxhash64("user_id")), "user_hash")
+    # A seed has no start_time, so it comes first.
+    return by_hash.sortWithinPartitions("user_hash", "user_id", "start_time").drop("user_hash", "start_time")
+
+
+def rebuild_sequences(
+    by_user: DataFrame, items: DataFrame, first: date, through: date, settings: Settings
+) -> ArrowRows:
+    """Rows of sequences for the days from `first` on, of the users of `by_user` (`rows_by_user`).
+
+    Their sessions are those since `first` (`changed_sessions`), which lies after `through`, the last day that is
+    compacted, or is EVERYTHING.
     """
     zone, max_events = settings.source.time_zone, settings.sequences.max_events
-    lookup = sessions.sparkSession.sparkContext.broadcast(read_lookup(items))
+    lookup = by_user.sparkSession.sparkContext.broadcast(read_lookup(items))
     first_day = day_number(first)
     compacted_day = day_number(through) if first == EVERYTHING else None
-    lists = to_arrow_schema(seeds.table.schema)
+    lists = to_arrow_schema(SEQUENCES.only(SEED).schema)
 
     def snapshots(batches: Batches) -> Iterator[pa.RecordBatch]:
         for block in whole_users(batches, _events_in):
             rows = _with_lists(block, lists)
             yield from sequence_rows(rows, lookup.value, zone, first_day, max_events, compacted_day)
 
-    rows = _as_input(sessions).unionByName(_as_seeds(seeds), allowMissingColumns=True)
-    hashed = rows.withColumn("user_hash", F.xxhash64("user_id")).repartition("user_hash")
-    # A seed has no start_time, so it comes first.
-    by_user = hashed.sortWithinPartitions("user_hash", "user_id", "start_time").drop("user_hash", "start_time")
     return ArrowRows(SEQUENCES, (Part(by_user, snapshots),))
+
+
+def _as_input(sessions: DataFrame) -> DataFrame:
+    columns = {"is_seed": F.lit(False), "event_count": F.col("event_count").cast("bigint")}
+    kept = ("user_id", "event_count", *_LISTS, "source_session_id", "start_time", "is_seed")
+    return sessions.withColumns(columns).select(*kept)
 
 
 def _as_seeds(seeds: ArrowRows) -> DataFrame:
@@ -64,12 +79,6 @@ def _as_seeds(seeds: ArrowRows) -> DataFrame:
     plain = {"user_id", "event_count"}
     named = [F.col(name).alias(name if name in plain else _PACKED + name) for name in rows.columns]
     return rows.select(*named).withColumn("is_seed", F.lit(True))
-
-
-def _as_input(sessions: DataFrame) -> DataFrame:
-    columns = {"is_seed": F.lit(False), "event_count": F.col("event_count").cast("bigint")}
-    kept = ("user_id", "event_count", *_LISTS, "source_session_id", "start_time", "is_seed")
-    return sessions.withColumns(columns).select(*kept)
 
 
 def _events_in(rows: pa.RecordBatch | pa.Table) -> int:
