@@ -122,8 +122,7 @@ class DeltaLog:
     def files(self, number: int, day: str) -> DataFrame:
         """The data files of a version: path, as a URL in the folder or a whole one, and the partition's day."""
         none = self._spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
-        files = DataFrame(self._log.getSnapshotAt(number, none, none).allFiles().toDF(), self._spark)
-        return files.select("path", F.col("partitionValues")[day].cast("date").alias(day))
+        return _files_of(self._spark, self._log.getSnapshotAt(number, none, none), day)
 
     def begin(self) -> "Transaction":
         return Transaction(self._spark, self._log.startTransaction())
@@ -201,6 +200,12 @@ class Transaction:
             self._transaction.commit(self._sequence(actions), write)
         return True
 
+    def days(self, table: Table, where: str) -> set[date]:
+        """Those that have files, where `where` is true of them."""
+        day = table.partition[0]
+        found = _files_of(self._spark, self._transaction.snapshot(), day).where(where).select(day).distinct().collect()
+        return {row[day] for row in found}
+
     def files(self, table: Table, where: str) -> list[OldFile]:
         """The files whose partitions match `where`."""
         day = table.partition[0]
@@ -224,6 +229,11 @@ class Transaction:
 
     def _sequence(self, elements: list[Any]) -> JavaObject:
         return self._spark._jvm.org.apache.spark.api.python.PythonUtils.toSeq(elements)  # type: ignore[union-attr]
+
+
+def _files_of(spark: SparkSession, snapshot: JavaObject, day: str) -> DataFrame:
+    files = DataFrame(snapshot.allFiles().toDF(), spark)
+    return files.select("path", F.col("partitionValues")[day].cast("date").alias(day))
 
 
 def _name(path: str) -> str:

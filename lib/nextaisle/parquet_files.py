@@ -27,7 +27,7 @@ from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Table
 from nextaisle.embedded import EmbeddedRows
 from nextaisle.kernels import ArrowRows, Batches
-from nextaisle.spark import literally, local_rows, tasks_for_files
+from nextaisle.spark import literally, tasks_for_files
 
 log = logging.getLogger(__name__)
 
@@ -91,11 +91,10 @@ class NewFiles:
             self._may_be_committed = False
             raise
 
-    def rows(self, spark: SparkSession, table: Table) -> DataFrame:
-        if not self._all:
-            return local_rows(spark, [], table.schema)
+    def rows(self, spark: SparkSession, table: Table, days: set[date]) -> DataFrame:
+        """Those of these days."""
         # A path alone would be one of the cluster's own file system.
-        paths = [f"file:{literally(self._folder)}/{file.path}" for file in self._all]
+        paths = [f"file:{literally(self._folder)}/{file.path}" for file in self._all if file.day in days]
         read = spark.read.schema(table.schema).option("basePath", f"file:{self._folder}").parquet(*paths)
         return read.select(*table.names)
 

@@ -29,7 +29,7 @@ from nextaisle.delta_log import COMPACTION, Change, DeltaLog, OldFile, Transacti
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.lookup import file_code, rows_of_users
 from nextaisle.parquet_files import NewFiles, write_files
-from nextaisle.partitions import Gone, changed_partitions, condition
+from nextaisle.partitions import Gone, changed_partitions, condition, days_literal
 from nextaisle.spark import local_rows, staged
 
 log = logging.getLogger(__name__)
@@ -258,21 +258,35 @@ class Store:
         opened: Sequence[OldFile],
     ) -> None:  # fmt: skip
         """The very files that are compared with what is there are committed, or taken away."""
-        only, before, gone = where, self._latest(table).where(where), opened
-        if opened:
-            before = before.unionByName(transaction.rows(table, opened))
-        if note != COMPACTION and not before.isEmpty():
-            changed = changed_partitions(table, before, files.rows(self.spark, table))
-            if not changed:
+        only, gone, day = where, opened, _day_of(table)
+        there = transaction.days(table, where) | {file.day for file in opened}
+        if note != COMPACTION and there:
+            days = self._changed_days(table, files, where, transaction, opened, there)
+            if not days:
                 return
-            days = {row[table.day] for row in changed}
             files.keep(days)
-            only = f"({where}) AND ({condition(table, changed)})"
+            only = f"({where}) AND {days_literal(day, days)}"
             gone = [file for file in opened if file.day in days]
         with files.committing():
             if transaction.replace_files(table, only, files.kept, note, gone):
                 self._base[table.name] = self._note_commit(table)
                 self.ledger.bytes_written += sum(file.size for file in files.kept)
+
+    def _changed_days(
+        self, table: Table, files: NewFiles, where: str, transaction: Transaction, opened: Sequence[OldFile],
+        there: set[date],
+    ) -> set[date]:  # fmt: skip
+        """Those whose rows differ, of the days of `files` and those `there`; of the days of one alone none are read."""
+        made = {file.day for file in files.kept}
+        both = made & there
+        if not both:
+            return made | there
+        literal = days_literal(_day_of(table), both)
+        before = self._latest(table).where(where).where(literal)
+        if old := [file for file in opened if file.day in both]:
+            before = before.unionByName(transaction.rows(table, old))
+        changed = changed_partitions(table, before, files.rows(self.spark, table, both))
+        return (made ^ there) | {row[table.day] for row in changed}
 
     def delete(self, table: Table, where: str) -> None:
         """Empties the partitions of `where`, which speaks of partition columns only; no commit where there are none."""
