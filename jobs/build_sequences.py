@@ -21,11 +21,11 @@ from nextaisle.partitions import days_literal
 from nextaisle.sequences import (
     SEED,
     catalogue_state,
-    changed_items,
     changed_users,
     compacted,
     read_catalogue,
     read_users,
+    rebuild_items,
     rebuild_sequences,
     rows_by_user,
     users_state,
@@ -64,7 +64,7 @@ def _extend(night: Night, first: date, known_through: date) -> None:
     store, settings, zone = night.store, night.settings, night.settings.source.time_zone
     catalogue = read_catalogue(night.spark, settings.items, zone)
     events = store.read(EVENTS).where(F.col("event_date") >= F.lit(first))
-    store.merge(ITEMS, changed_items(events, catalogue, store.read(ITEMS), known_through))
+    store.replace(ITEMS, rebuild_items(events, catalogue, store.read(ITEMS), known_through), "true")
     if settings.users.path:
         users = read_users(night.spark, settings.users, zone)
         store.merge(USERS, changed_users(users, store.read(USERS), known_through))

@@ -24,7 +24,7 @@ from nextaisle import overlays
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, Table
-from nextaisle.sequences import SEED, changed_items, read_catalogue, rebuild_sequences, rows_by_user
+from nextaisle.sequences import SEED, read_catalogue, rebuild_items, rebuild_sequences, rows_by_user
 from nextaisle.sessions.rebuilding import rebuild_sessions
 from nextaisle.store import Store
 from tests.benchmarks.session import local_session
@@ -217,7 +217,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_events(spark, f"{folder}/events", events, users)
         rows = spark.read.schema(EVENTS.schema).parquet(f"{folder}/events")
-        items = changed_items(
+        items = rebuild_items(
             rows, read_catalogue(spark, settings.items, "UTC"), spark.createDataFrame([], ITEMS.schema), FIRST
         )
         shop = Shop(spark, settings, f"{folder}/events", items.localCheckpoint())

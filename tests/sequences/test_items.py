@@ -10,7 +10,7 @@ from nextaisle.config import Items
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConfigurationError, InputError
 from nextaisle.contract.tables import ITEMS
-from nextaisle.sequences import changed_items, read_catalogue
+from nextaisle.sequences import read_catalogue, rebuild_items
 from nextaisle.sequences.catalogue import ATTRIBUTES
 from tests.sequences.events import Event, events_of
 
@@ -25,12 +25,8 @@ def catalogue(spark: SparkSession, **brands: str) -> DataFrame:
     return spark.createDataFrame(rows, schema + "price decimal(18,4), image string")
 
 
-def merged(items: DataFrame, changed: DataFrame) -> DataFrame:
-    """What the store's merge makes of it."""
-    new = check_schema(changed, ITEMS)
-    return (
-        items.join(new, ["item_id", "valid_from"], "left_anti").select(*ITEMS.names).unionByName(new).localCheckpoint()
-    )
+def made(items: DataFrame) -> DataFrame:
+    return check_schema(items, ITEMS).localCheckpoint()
 
 
 def shown(items: DataFrame) -> list[tuple[Any, ...]]:
@@ -41,11 +37,11 @@ def shown(items: DataFrame) -> list[tuple[Any, ...]]:
 def test_items_are_numbered_as_they_come_and_keep_their_number(spark: SparkSession) -> None:
     none = spark.createDataFrame([], ITEMS.schema)
     early = [Event("u", 0, "m"), Event("u", 1, "b"), Event("u", DAY, "a"), Event("u", 2, None)]
-    items = merged(none, changed_items(events_of(spark, early), catalogue(spark), none, FIRST))
+    items = made(rebuild_items(events_of(spark, early), catalogue(spark), none, FIRST))
     assert shown(items) == [("b", 1, EVER, None), ("m", 2, EVER, None), ("a", 3, EVER, None)]
     # A late event of a new item, and one that makes a known item older; `events` are those of the last days.
     late = [Event("u", -DAY, "c"), Event("u", -DAY, "a"), Event("u", 2 * DAY, "m")]
-    items = merged(items, changed_items(events_of(spark, late), catalogue(spark), items, LAST))
+    items = made(rebuild_items(events_of(spark, late), catalogue(spark), items, LAST))
     assert [row[:2] for row in shown(items)] == [("b", 1), ("m", 2), ("a", 3), ("c", 4)]
     days = {row.item_id: (row.first_seen_date.day, row.last_seen_date.day) for row in items.collect()}
     assert days == {"a": (10, 12), "b": (11, 11), "c": (10, 10), "m": (11, 13)}
@@ -56,10 +52,10 @@ def test_changed_attributes_hold_from_the_night_on_and_the_same_night_again_chan
 ) -> None:
     none = spark.createDataFrame([], ITEMS.schema)
     events = events_of(spark, [Event("u", 0, "a"), Event("u", 0, "b")])
-    items = merged(none, changed_items(events, catalogue(spark, a="x", z="x"), none, FIRST))
+    items = made(rebuild_items(events, catalogue(spark, a="x", z="x"), none, FIRST))
     assert shown(items) == [("a", 1, EVER, "x"), ("b", 2, EVER, None)]
     for _ in range(2):
-        items = merged(items, changed_items(events, catalogue(spark, a="y"), items, LAST))
+        items = made(rebuild_items(events, catalogue(spark, a="y"), items, LAST))
         assert shown(items) == [("a", 1, EVER, "x"), ("a", 1, LAST, "y"), ("b", 2, EVER, None)]
 
 
@@ -91,10 +87,10 @@ def test_a_dated_catalogue_says_what_held_on_old_days_and_nothing_of_days_to_com
     catalogue = dated(spark, *rows)
     by_day = none
     for day in (FIRST, LAST):
-        by_day = merged(by_day, changed_items(events.where(F.col("ingest_date") <= F.lit(day)), catalogue, by_day, day))
+        by_day = made(rebuild_items(events.where(F.col("ingest_date") <= F.lit(day)), catalogue, by_day, day))
         if day == FIRST:
             assert shown(by_day) == [("a", 1, EVER, "x")]
-    once = merged(none, changed_items(events, catalogue, none, LAST))
+    once = made(rebuild_items(events, catalogue, none, LAST))
     assert shown(by_day) == shown(once) == [
         ("a", 1, EVER, "x"), ("a", 1, date(2017, 3, 12), "y"), ("a", 1, LAST, "z"),
         ("b", 2, EVER, None), ("b", 2, LAST, "w"), ("c", 3, EVER, None),
@@ -105,11 +101,11 @@ def test_a_dated_catalogue_says_what_held_on_old_days_and_nothing_of_days_to_com
 def test_what_stood_there_before_the_catalogue_was_dated_or_mended_is_told_by_it(spark: SparkSession) -> None:
     none, middle = spark.createDataFrame([], ITEMS.schema), date(2017, 3, 12)
     events = events_of(spark, [Event("u", 0, "a"), Event("u", 0, "b")])
-    items = merged(none, changed_items(events, catalogue(spark, a="x", b="x"), none, FIRST))
-    items = merged(items, changed_items(events, catalogue(spark, a="y", b="x"), items, LAST))
+    items = made(rebuild_items(events, catalogue(spark, a="x", b="x"), none, FIRST))
+    items = made(rebuild_items(events, catalogue(spark, a="y", b="x"), items, LAST))
     # b is not in the new catalogue, and keeps what it has; of a the row of LAST says what holds since the day before.
     told = dated(spark, ("a", middle, "z"), ("a", date(2017, 3, 20), "later"))
-    items = merged(items, changed_items(events, told, items, LAST))
+    items = made(rebuild_items(events, told, items, LAST))
     assert shown(items) == [("a", 1, EVER, None), ("a", 1, middle, "z"), ("a", 1, LAST, "z"), ("b", 2, EVER, "x")]
 
 

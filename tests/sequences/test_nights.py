@@ -25,7 +25,7 @@ from nextaisle.contract.tables import EXAMPLES, ITEMS, SEQUENCES, SESSIONS, Tabl
 from nextaisle.job import Job, Outcome, execute
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.ledger import compacted_day
-from nextaisle.sequences import SEED, changed_items, read_catalogue, rebuild_sequences, rows_by_user
+from nextaisle.sequences import SEED, read_catalogue, rebuild_items, rebuild_sequences, rows_by_user
 from nextaisle.sessions import rebuild_sessions
 from nextaisle.store import Store
 from tests.sequences.events import Event, events_of, in_new_york, publish
@@ -83,7 +83,7 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     none = nothing([], SESSIONS.schema)
     sessions = rebuild_sessions(rows, none, EVERYTHING, settings.sessions, zone).rows.localCheckpoint()
     no_catalogue = read_catalogue(spark, settings.items, zone)
-    items = changed_items(rows, no_catalogue, nothing([], ITEMS.schema), DAYS[-1]).localCheckpoint()
+    items = rebuild_items(rows, no_catalogue, nothing([], ITEMS.schema), DAYS[-1]).localCheckpoint()
     last = sessions.agg(F.from_utc_timestamp(F.max("end_time"), zone).cast("date").alias("day")).collect()[0]["day"]
     through = compacted_through(last or DAYS[0], settings.sequences.daily_days)
     no_seeds = ArrowRows(SEQUENCES.only(SEED), (Part(nothing([], SEQUENCES.only(SEED).schema)),))

@@ -3,11 +3,11 @@
 from nextaisle.sequences.catalogue import catalogue_state, read_catalogue
 from nextaisle.sequences.compaction import compacted
 from nextaisle.sequences.examples import examples_of
-from nextaisle.sequences.items import changed_items
+from nextaisle.sequences.items import rebuild_items
 from nextaisle.sequences.rebuilding import SEED, rebuild_sequences, rows_by_user
 from nextaisle.sequences.users import changed_users, read_users, users_state
 
 __all__ = [
-    "SEED", "catalogue_state", "changed_items", "changed_users", "compacted", "examples_of", "read_catalogue",
-    "read_users", "rebuild_sequences", "rows_by_user", "users_state",
+    "SEED", "catalogue_state", "changed_users", "compacted", "examples_of", "read_catalogue", "read_users",
+    "rebuild_items", "rebuild_sequences", "rows_by_user", "users_state",
 ]  # fmt: skip

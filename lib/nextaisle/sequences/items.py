@@ -13,8 +13,8 @@ from nextaisle.sequences.states import VALID_FROM, changed_states
 from nextaisle.spark import local_rows, staged
 
 
-def changed_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, through: date) -> DataFrame:
-    """Rows to merge into `items`: of every item in `events`, with its days, and with its attributes where they changed.
+def rebuild_items(events: DataFrame, catalogue: DataFrame, items: DataFrame, through: date) -> DataFrame:
+    """All rows of `items`, and of every item in `events`: with its days, and with its attributes where they changed.
 
     `events` may be those of the last days only. New items are numbered by the day they were first seen, then by id.
     Every item has a row since ever, of what was known then, be it nothing. An item whose attributes differ from what
