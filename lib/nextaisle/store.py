@@ -14,18 +14,17 @@ from pathlib import Path
 
 from delta.tables import DeltaTable
 from pyspark.accumulators import Accumulator
-from pyspark.sql import Column, DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.types import StructField, StructType
 from pyspark.storagelevel import StorageLevel
 
 from nextaisle.config import Store as StoreSettings
 from nextaisle.config import absolute
 from nextaisle.contract.check import check_schema
-from nextaisle.contract.errors import ConflictError, SchemaError
-from nextaisle.contract.tables import Column as TableColumn
+from nextaisle.contract.errors import ConflictError
 from nextaisle.contract.tables import Table
 from nextaisle.delta_log import COMPACTION, Change, DeltaLog, OldFile, Transaction, Version, conflicts_named, since_note
+from nextaisle.earlier_releases import alterations, up_to_date
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.lookup import file_code, rows_of_users
 from nextaisle.parquet_files import NewFiles, write_files
@@ -342,15 +341,9 @@ class Store:
         return self._at(table, self.current_version(table) or 0)
 
     def _at(self, table: Table, version: int) -> DataFrame:
-        rows = self._raw(table, version)
-        if [(field.name, field.dataType) for field in rows.schema] == [(f.name, f.dataType) for f in table.schema]:
-            return rows
-        _lacking(table, rows.schema)  # raises where one may not be null
-        return rows.select(*(_up_to_date(field, rows.schema) for field in table.schema))
-
-    def _raw(self, table: Table, version: int) -> DataFrame:
         reader = self.spark.read.format("delta").option("versionAsOf", version)
-        return reader.table(self.location(table)) if self._database else reader.load(self.location(table))
+        place = self.location(table)
+        return up_to_date(reader.table(place) if self._database else reader.load(place), table)
 
     def _log(self, table: Table) -> DeltaLog:
         if self._database:
@@ -376,15 +369,7 @@ class Store:
 
     def _bring_up_to_date(self, table: Table) -> None:
         """Gives a table of an earlier release the columns, and the room for nulls, that it has been given since."""
-        schema = self._log(table).schema()
-        required = {field.name for field in schema if not field.nullable}
-        changes = [f"ADD COLUMNS ({column.ddl})" for column in _lacking(table, schema)]
-        changes += [f"ADD COLUMNS ({name} {kind})" for name, kind in _lacking_within(table, schema)]
-        changes += [
-            f"ALTER COLUMN {column.name} DROP NOT NULL"
-            for column in table.columns
-            if column.is_nullable and column.name in required
-        ]
+        changes = alterations(table, self._log(table).schema())
         name = self.location(table) if self._database else f"delta.`{self.location(table)}`"
         for change in changes:
             log.info("table %s of an earlier release: %s", table.name, change)
@@ -458,44 +443,3 @@ def _day_of(table: Table) -> str:
     if table.day is None:
         raise ValueError(f"table {table.name} is not laid out by days")
     return table.day
-
-
-def _lacking(table: Table, schema: StructType) -> list[TableColumn]:
-    """The columns of the contract that a table of an earlier release is without; all of them may be null.
-
-    Raises:
-        SchemaError: one may not.
-    """
-    lacking = [column for column in table.columns if column.name not in schema.names]
-    if required := [column.name for column in lacking if not column.is_nullable]:
-        raise SchemaError(
-            f"table {table.name} was written by an earlier release, without {', '.join(required)}, which may not be "
-            "null; move its folder away and build it again"
-        )
-    return lacking
-
-
-def _lacking_within(table: Table, schema: StructType) -> list[tuple[str, str]]:
-    """Fields of columns that are structs, as `event.region`, and their types: the same of them."""
-    pairs = [(field, schema[field.name].dataType) for field in table.schema if field.name in schema.names]
-    return [
-        (f"{field.name}.{part.name}", part.dataType.simpleString())
-        for field, found in pairs
-        if isinstance(field.dataType, StructType) and isinstance(found, StructType)
-        for part in field.dataType
-        if part.name not in found.names
-    ]
-
-
-def _up_to_date(field: StructField, schema: StructType) -> Column:
-    """A column of the contract from a table of an earlier release: null where it, or a field of it, was not yet."""
-    if field.name not in schema.names:
-        return F.lit(None).cast(field.dataType).alias(field.name)
-    found, column = schema[field.name].dataType, F.col(field.name)
-    if not isinstance(field.dataType, StructType) or not isinstance(found, StructType) or found == field.dataType:
-        return column
-    parts = [
-        (column[part.name] if part.name in found.names else F.lit(None)).cast(part.dataType).alias(part.name)
-        for part in field.dataType
-    ]
-    return F.when(column.isNotNull(), F.struct(*parts)).alias(field.name)
