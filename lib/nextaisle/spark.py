@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema, to_arrow_type
 from pyspark.sql.types import StructType
 
-from nextaisle.contract.errors import ConfigurationError, InputError, NextaisleError
+from nextaisle.contract.errors import ConfigurationError, InputError, NextaisleError, SchemaError
 from nextaisle.contract.tables import fields_of
 
 # What the results depend on, and whether there are any, on any machine; what only speed depends on stands in
@@ -106,6 +106,9 @@ def local_rows(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: Struc
     """A few rows that the driver holds, or none: a part of the plan, which a task of Python need not bring.
 
     What comes of no rows Spark knows without a task.
+
+    Raises:
+        SchemaError: a value is null where none may be, which Spark does not look for in what comes from Arrow.
     """
     wanted = schema if isinstance(schema, StructType) else StructType(fields_of(schema))
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(wanted)
@@ -113,6 +116,9 @@ def local_rows(spark: SparkSession, rows: Sequence[Sequence[Any]], schema: Struc
         pa.array([list(v.items()) if isinstance(v, dict) else v for v in values], to_arrow_type(field.dataType))
         for values, field in zip(columns, wanted.fields, strict=True)
     ]
+    for array, field in zip(arrays, wanted.fields, strict=True):
+        if array.null_count and not field.nullable:
+            raise SchemaError(f"column {field.name} is null in {array.null_count} of {len(rows)} rows")
     return spark.createDataFrame(pa.Table.from_arrays(arrays, schema=to_arrow_schema(wanted)), wanted)
 
 
