@@ -18,9 +18,10 @@ from nextaisle.profiles import (
 
 def run(night: Night) -> Result:
     store, settings, zone = night.store, night.settings, night.settings.source.time_zone
+    # Before its sources: seeds that another run makes meanwhile, of later sessions, would not fit these.
+    store.pin(*JOB.writes)
     first = first_touched_day(night, JOB.name)
-    # Pinned together: seeds that another run makes meanwhile, of later sessions, would not fit these.
-    sessions, _ = store.read(SESSIONS), store.read(USER_PROFILES)
+    sessions = store.read(SESSIONS)
     where = f">= DATE'{first:%Y-%m-%d}'"
     events = events_since(sessions, store.read(ITEMS), first, settings.profiles, zone)
     store.replace(CATEGORY_PRICES, category_prices_of(events), f"event_date {where}")

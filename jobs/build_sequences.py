@@ -24,6 +24,7 @@ from nextaisle.sequences import (
     changed_users,
     compacted,
     read_catalogue,
+    read_lookup,
     read_users,
     rebuild_items,
     rebuild_sequences,
@@ -36,7 +37,8 @@ from nextaisle.store import Store
 
 def run(night: Night) -> Result:
     store, settings = night.store, night.settings
-    # Pinned together: seeds that another run makes meanwhile, of later sessions, would not fit these.
+    # Before its sources: seeds that another run makes meanwhile, of later sessions, would not fit these.
+    store.pin(*JOB.writes)
     sessions, sequences = store.read(SESSIONS), store.read(SEQUENCES)
     zone, known_through = settings.source.time_zone, last_logged_day(night)
     due = compacted_through(last_day_of_events(store, zone) or last_day_known(night), settings.sequences.daily_days)
@@ -50,8 +52,8 @@ def run(night: Night) -> Result:
     # What items take are many small Spark jobs, which leave cores idle.
     with beside(night.spark, lambda: rows_by_user(changed, store.latest_rows(SEQUENCES, SEED, users, first))) as rows:
         _extend(night, first, known_through)
-    known = store.fresh().read(ITEMS)
-    store.replace(SEQUENCES, rebuild_sequences(rows.result(), known, first, due, settings), where)
+        vocabulary = read_lookup(store.fresh().read(ITEMS))
+    store.replace(SEQUENCES, rebuild_sequences(rows.result(), vocabulary, first, due, settings), where)
     if first != EVERYTHING and due > done:
         _compact(store, sequences, due)
     built = store.fresh()

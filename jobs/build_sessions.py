@@ -1,6 +1,6 @@
 """Cuts events into sessions: one row per visit of one user, under the user that an id is linked to (identities)."""
 
-from nextaisle.changes import EVERYTHING, first_day_to_build, is_as_left
+from nextaisle.changes import first_day_to_build
 from nextaisle.contract.tables import EVENTS, IDENTITIES, SESSIONS
 from nextaisle.job import Job, Night, Result, main
 from nextaisle.mapped import fingerprint
@@ -16,6 +16,7 @@ from nextaisle.sessions import (
 
 def run(night: Night) -> Result:
     store, settings, zone = night.store, night.settings, night.settings.source.time_zone
+    store.pin(*JOB.writes)
     first = first_day_to_build(night, JOB.name, EVENTS)
     events, earlier = store.read(EVENTS), store.read(SESSIONS)
     has_links = bool(settings.identities.path) or store.exists(IDENTITIES)
@@ -23,8 +24,6 @@ def run(night: Night) -> Result:
         links = Links(read_links(night.spark, settings.identities, zone), store.read(IDENTITIES))
         if settings.identities.path:
             refuse_lost(links, settings.identities.max_lost_share)
-        # A run that was killed has told nobody with which links it made sessions.
-        first = first if is_as_left(night, JOB.name, EVENTS, SESSIONS) else EVERYTHING
         rebuilt = rebuild_linked_sessions(events, earlier, links, first, settings.sessions, zone)
     else:
         rebuilt = rebuild_sessions(events, earlier, first, settings.sessions, zone)

@@ -106,6 +106,15 @@ def test_of_a_file_with_embedded_rows_no_row_group_is_read(
     assert told(found) == [tuple(expected[SEQUENCES.names.index(name)] for name in names)]
 
 
+def test_rows_that_somebody_deleted_stay_so(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
+    store = written(spark, settings, tmp_path, 1)
+    table = f"delta.`{store.location(SEQUENCES)}`"
+    spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')")
+    spark.sql(f"DELETE FROM {table} WHERE user_id = 'u001'")
+    found = store.fresh().latest_rows(SEQUENCES, ["user_id"], users(spark, 1, 2), FIRST + timedelta(days=1))
+    assert told(found.frame()) == [("u002",)]
+
+
 def test_days_files_and_row_groups_without_them_stay_unread(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
@@ -130,7 +139,7 @@ def test_a_row_that_a_file_lacks_is_an_error_and_no_new_user(tmp_path: Path) -> 
     for number, path in enumerate(paths):
         pq.write_table(pa.table({"user_id": [f"u{number}"]}), path)
     assert [len(rows) for rows in rows_in(paths, pa.array(["u0", "u1"]), ["user_id"], lambda _: None)] == [1, 1]
-    with pytest.raises(SchemaError, match="1 of 2 rows that Spark saw are not in"):
+    with pytest.raises(SchemaError, match="1 of 2 users' latest rows are not in"):
         list(rows_in(paths[:1], pa.array(["u0", "u1"]), ["user_id"], lambda _: None))
 
 

@@ -9,6 +9,7 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle import overlays
+from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SEQUENCES, Table
@@ -88,6 +89,7 @@ def test_a_table_that_was_built_again_is_not_the_one_that_stood_there(
     assert earlier is not None
     assert store.fresh().changed_days(SEQUENCES, earlier) == set()
     shutil.rmtree(f"{settings.store.root}/sequences")
+    assert store.fresh().changed_days(SEQUENCES, earlier) is None
     for day in (2, 3):
         store.fresh().merge(SEQUENCES, sequences(spark, day))
     again = store.fresh()
@@ -128,6 +130,11 @@ def test_a_commit_knows_since_when_it_tells_otherwise_where_it_was_told(
     replace(2, 3, item="b", since=date(2024, 1, 3))
     assert store.fresh().changed_days(SEQUENCES, before) == {date(2024, 1, 2), date(2024, 1, 3)}
     assert store.fresh().first_changed_day(SEQUENCES, before) == date(2024, 1, 3)
+    # Of all days those were changed that differ.
+    again = store.fresh().version(SEQUENCES)
+    assert again is not None
+    replace(3, item="c", since=EVERYTHING)
+    assert store.fresh().first_changed_day(SEQUENCES, again) == date(2024, 1, 3)
     replace(2, 3, item="c", since=None)
     assert store.fresh().first_changed_day(SEQUENCES, before) == date(2024, 1, 2)
 
@@ -147,6 +154,15 @@ def test_rows_made_of_what_another_has_since_replaced_are_refused(spark: SparkSe
     with pytest.raises(ConflictError, match="since version"):
         slow.replace_days(SEQUENCES, rows, date(2024, 1, 1), date(2024, 1, 2))
     assert days_of(store) == [1, 2]
+
+
+def test_a_table_that_another_made_meanwhile_is_not_overwritten(spark: SparkSession, store: Store) -> None:
+    assert store.read(SEQUENCES).isEmpty()
+    store.fresh().merge(SEQUENCES, sequences(spark, 1))
+    assert store.read(SEQUENCES).isEmpty()
+    with pytest.raises(ConflictError, match="found missing"):
+        store.replace_days(SEQUENCES, sequences(spark, 2), date(2024, 1, 1), date(2024, 1, 2))
+    assert days_of(store) == [1]
 
 
 def test_a_commit_while_rows_are_compared_is_not_overwritten(

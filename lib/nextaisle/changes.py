@@ -10,7 +10,7 @@ from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EVENTS, SESSIONS, Table
 from nextaisle.delta_log import Version
 from nextaisle.job import Night
-from nextaisle.ledger import finished_runs, has_its_tables, newest_first, version_left, version_read
+from nextaisle.ledger import dated_tables_left, finished_runs, has_its_tables, newest_first, version_read
 from nextaisle.store import Store
 
 # A session is at most 24 hours long, and a day at least 23.
@@ -22,24 +22,27 @@ EVERYTHING: Final = date(1600, 1, 1)
 def first_day_to_build(night: Night, job: str, source: Table) -> date:
     """The earliest day of `source` that was committed since `job` last read it, or the night's first day, if earlier.
 
+    Or an earlier one on which a table that the job left is no longer as it left it: a run that was killed leaves no
+    trace in job_runs, whatever its rules were, and neither does somebody who restores or deletes.
     EVERYTHING where no day was asked for, where nothing was built yet, where a table that the job made was taken away,
     where its configuration has changed (half a table by the old rule would be neither), or where Delta no longer knows
-    what changed.
-    A run that was killed leaves no trace in job_runs, so the next one does its days again.
+    what changed. Code that has changed is not looked at: ask for no day after a new release that builds otherwise.
 
-    | night  | source changed since on | answer     |
-    |--------|-------------------------|------------|
-    | 5 to 5 | 5                       | 5          |
-    | 5 to 5 | 3, a late event; and 5  | 3          |
-    | 3 to 4 | nothing                 | 3          |
-    | all    | whatever                | EVERYTHING |
+    | night  | source changed since on | tables left changed on | answer     |
+    |--------|-------------------------|------------------------|------------|
+    | 5 to 5 | 5                       |                        | 5          |
+    | 5 to 5 | 3, a late event; and 5  |                        | 3          |
+    | 3 to 4 | nothing                 |                        | 3          |
+    | 5 to 5 | 5                       | 2                      | 2          |
+    | all    | whatever                |                        | EVERYTHING |
     """
     last = last_run(night, job, source)
     version = _version_of_these_rules(night, last, source)
     if night.first is None or last is None or version is None or not has_its_tables(last, night.store):
         return EVERYTHING
-    changed = night.store.first_changed_day(source, version)
-    return max(EVERYTHING, min(night.first, changed or night.first))
+    changed = [night.store.first_changed_day(table, left) for table, left in dated_tables_left(last)]
+    changed.append(night.store.first_changed_day(source, version))
+    return max(EVERYTHING, min([night.first, *(day for day in changed if day)]))
 
 
 def changed_sessions(sessions: DataFrame, first: date, zone: str) -> DataFrame:
@@ -68,13 +71,6 @@ def last_run(night: Night, job: str, source: Table) -> Row | None:
     """The row of job_runs of the latest run of `job` that read `source` and was done."""
     runs = finished_runs(night.store, job).where(F.col("versions_read")[source.name].isNotNull())
     return newest_first(runs).first()
-
-
-def is_as_left(night: Night, job: str, source: Table, target: Table) -> bool:
-    """Whether nobody, not even a run of `job` that was killed, has changed `target` since one was done."""
-    last = last_run(night, job, source)
-    version = version_left(last, target) if last else None
-    return version is not None and night.store.changed_days(target, version) == set()
 
 
 def last_day_known(night: Night) -> date:

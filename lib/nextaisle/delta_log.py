@@ -114,6 +114,10 @@ class DeltaLog:
         changing = by_commit.where(~F.col("note").eqNullSafe(COMPACTION) & (F.size("values") > 0)).collect()
         return [Change(frozenset(row["values"]), _since(row["note"])) for row in changing]
 
+    def has_deletion_vectors(self) -> bool:
+        """Whether rows may be deleted of which the files still tell, as where somebody has allowed that."""
+        return bool(self._snapshot().protocol().readerFeatureNames().contains("deletionVectors"))
+
     def folder(self) -> str | None:
         """The table's folder where it lies on a file system of this machine, be it a mounted one; None elsewhere."""
         uri = self._log.dataPath().toUri()

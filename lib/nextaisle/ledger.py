@@ -36,6 +36,12 @@ def version_left(run: Row, table: Table) -> Version | None:
     return _version(run, run["versions_written"], table)
 
 
+def dated_tables_left(run: Row) -> list[tuple[Table, Version]]:
+    """The tables with days that the run left, and as which versions."""
+    left = {table: version_left(run, table) for table in map(TABLES.__getitem__, run["versions_written"]) if table.day}
+    return [(table, version) for table, version in left.items() if version]
+
+
 def versions_read_last(runs: DataFrame) -> dict[str, Version]:
     """Of each table the version that the newest of the runs which read it has read."""
     order = F.struct(F.coalesce("run_number", F.lit(-1)), "started_time").alias("order")

@@ -168,7 +168,7 @@ def rows_in(
             for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=names, use_threads=False):
                 yield batch.filter(pc.is_in(batch.column("user_id"), value_set=left))
     if missing:
-        raise SchemaError(f"{missing} of {len(users)} rows that Spark saw are not in {', '.join(paths) or 'any file'}")
+        raise SchemaError(f"{missing} of {len(users)} users' latest rows are not in {', '.join(paths) or 'any file'}")
 
 
 def _groups_with(file: pq.ParquetFile, users: pa.Array) -> tuple[list[int], int]:

@@ -246,7 +246,8 @@ class _Writers:
 def _is_last(users: pa.Array) -> pa.Array:
     """Whether a row is the last in its run of a user's: of days that are made together, a night goes on from the last.
 
-    A user whose rows came in two batches has one too many, and one whose last was replaced is read as Parquet has it.
+    A user whose rows came in two batches has one too many. Where a later build replaces the day of that last row, the
+    row before it has no copy, and is read as Parquet has it.
     """
     changes = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
     return pa.array(np.append(changes, True)[-len(users) :] if len(users) else changes)

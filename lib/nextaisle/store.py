@@ -1,4 +1,4 @@
-"""The only module that reads or writes Delta.
+"""The tables: the only module by which jobs read and write them.
 
 A Store pins: the first read of a table fixes its version, later reads see the same one, and a ledger of what
 was read ends up in job_runs. Nothing is committed that would leave the contents as they are.
@@ -61,8 +61,9 @@ class Store:
         self._root = absolute(settings.root).rstrip("/")
         self._database = settings.database
         self.ledger = Ledger()
-        # What this store's rows were made from: another's commit in between must not be overwritten.
-        self._base: dict[str, int] = {}
+        # What this store's rows were made from, None where there was no table: another's commit in between must not be
+        # overwritten.
+        self._base: dict[str, int | None] = {}
         self._bytes_looked_up: Accumulator[int] | None = None
 
     def fresh(self) -> "Store":
@@ -93,13 +94,25 @@ class Store:
         return now is not None and now.table_id == version.table_id and now.number >= version.number
 
     def read(self, table: Table) -> DataFrame:
-        """The table as of the pinned version; no rows where it is not there yet."""
+        """The table as of the pinned version; no rows where it was not there yet."""
+        self.pin(table)
         if table.name not in self.ledger.read:
-            version = self.version(table)
-            if version is None:
-                return local_rows(self.spark, [], table.schema)
-            self.ledger.read[table.name], self._base[table.name] = version, version.number
+            return local_rows(self.spark, [], table.schema)
         return self._at(table, self.ledger.read[table.name].number)
+
+    def pin(self, *tables: Table) -> None:
+        """Fixes now which versions are read, and which must still be the latest when this store writes.
+
+        A job pins what it writes before what it reads: rows of old sources then never replace those of newer ones.
+        """
+        for table in tables:
+            was_missing = self._base.get(table.name, 0) is None
+            if table.name in self.ledger.read or was_missing:
+                continue
+            version = self.version(table)
+            self._base[table.name] = version.number if version else None
+            if version:
+                self.ledger.read[table.name] = version
 
     def latest_rows(self, table: Table, columns: Sequence[str], users: DataFrame, before: date) -> ArrowRows:
         """Of a table with a row per user and day: the latest row before a day of each of `users` (user_id).
@@ -110,11 +123,13 @@ class Store:
         known = self.read(table).where(F.col(day) < F.lit(before))
         if span is None or span[0] >= before:
             return ArrowRows(part, (Part(known.select(*columns).where(F.lit(False))),))
-        folder, version = self._log(table).folder(), self.ledger.read[table.name].number
-        if folder is None:
+        log = self._log(table)
+        folder, version = log.folder(), self.ledger.read[table.name].number
+        # Python reads files as they are, with the rows that deletion vectors take out of them.
+        if folder is None or log.has_deletion_vectors():
             latest = known.join(users, "user_id", "left_semi").groupBy("user_id").agg(F.max(day).alias(day))
             return ArrowRows(part, (Part(known.join(latest, ["user_id", day], "left_semi").select(*columns)),))
-        files = self._log(table).files(version, day).where(F.col(day) < F.lit(before))
+        files = log.files(version, day).where(F.col(day) < F.lit(before))
         files = files.select("path", day, file_code(F.col(day), F.col("path")))
         return ArrowRows(part, (rows_of_users(users, files, folder, table, columns, self._looked_up().add),))
 
@@ -134,7 +149,7 @@ class Store:
     def span(self, table: Table) -> tuple[date, date] | None:
         """The first and the last day that have files, as Delta's log tells; None without any."""
         day = _day_of(table)
-        self.read(table)
+        self.pin(table)
         if table.name not in self.ledger.read:
             return None
         files = self._log(table).files(self.ledger.read[table.name].number, day)
@@ -158,7 +173,9 @@ class Store:
         changes = self._changes(table, since)
         if changes is None:
             return date.min
-        return min((change.since or date.fromisoformat(min(change.values)) for change in changes), default=None)
+        # A commit of a whole table has told that of events since ever, and changed the days that differ.
+        days = (max(change.since or date.min, date.fromisoformat(min(change.values))) for change in changes)
+        return min(days, default=None)
 
     def changed_days(self, table: Table, since: Version) -> set[date] | None:
         """The days with files that came or went after version `since`, through the pinned one.
@@ -170,9 +187,9 @@ class Store:
         return None if changes is None else {date.fromisoformat(day) for change in changes for day in change.values}
 
     def _changes(self, table: Table, since: Version) -> list[Change] | None:
-        self.read(table)
-        pinned = self.ledger.read[table.name]
-        if since.table_id != pinned.table_id or since.number > pinned.number:
+        self.pin(table)
+        pinned = self.ledger.read.get(table.name)
+        if pinned is None or since.table_id != pinned.table_id or since.number > pinned.number:
             return None
         return self._log(table).changes(_day_of(table), since.number + 1, pinned.number)
 
@@ -189,8 +206,8 @@ class Store:
         Of other partitions those are gone that `gone` tells, and `rows` may have some in their place; what else the
         files hold in which these were is written again, and no other file of the partitions.
 
-        `where` speaks of partition columns only. Every row of `rows` must match it, else the write is refused. A
-        table without partitions is replaced as a whole, where "true". Python writes what it has made by itself, where
+        `where` speaks of partition columns only. Every row of `rows` must match it, or be of a partition where `gone`
+        is, else the write is refused. A table without partitions is replaced as a whole, where "true". Python writes what it has made by itself, where
         it reaches the table's folder. `since` is the first day whose events the rows may tell otherwise than those
         before them, where a row of an earlier day may change too; `first_changed_day` goes by it.
 
@@ -243,14 +260,14 @@ class Store:
         if note == COMPACTION or before.isEmpty():
             self._overwrite(table, rows, where, note)
             return
-        staged = rows.persist(StorageLevel.DISK_ONLY)
+        kept = rows.persist(StorageLevel.DISK_ONLY)
         try:
-            if changed := changed_partitions(table, before, staged):
+            if changed := changed_partitions(table, before, kept):
                 # One literal tuple per partition: Delta prunes files by it.
                 only = f"({where}) AND ({condition(table, changed)})"
-                self._overwrite(table, staged.where(only), only, note)
+                self._overwrite(table, kept.where(only), only, note)
         finally:
-            staged.unpersist()
+            kept.unpersist()
 
     def _replace_files(
         self, table: Table, files: NewFiles, where: str, transaction: Transaction, note: str | None,
@@ -269,6 +286,7 @@ class Store:
         with files.committing():
             if transaction.replace_files(table, only, files.kept, note, gone):
                 self._base[table.name] = self._note_commit(table)
+                # Of files that Python wrote the commit does not tell.
                 self.ledger.bytes_written += sum(file.size for file in files.kept)
 
     def _changed_days(
@@ -404,12 +422,13 @@ class Store:
         Gives whether the table was made for this write, so is empty.
         """
         with conflicts_named(table), self._alone(table):
+            if not is_append:
+                self._check_base(table)
             is_new = not self.exists(table)
             if is_new:
                 self._create(table)
-            if not is_append:
-                self._check_base(table)
-            if not is_new:
+                self._base |= {} if is_append else {table.name: 0}
+            else:
                 self._bring_up_to_date(table)
             yield is_new
 
@@ -419,11 +438,11 @@ class Store:
         Raises:
             ConflictError: another writer committed since the table was read.
         """
-        base = self._base.get(table.name)
-        if base is not None and self.current_version(table) != base:
-            raise ConflictError(
-                f"another job wrote table {table.name} since version {base} was read; run the job again"
-            )
+        current = self.current_version(table)
+        base = self._base.get(table.name, current)
+        if current != base:
+            since = "it was found missing" if base is None else f"version {base} was read"
+            raise ConflictError(f"another job wrote table {table.name} since {since}; run the job again")
 
     @contextmanager
     def _alone(self, table: Table) -> Iterator[None]:

@@ -24,7 +24,7 @@ from nextaisle import overlays
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, Table
-from nextaisle.sequences import SEED, read_catalogue, rebuild_items, rebuild_sequences, rows_by_user
+from nextaisle.sequences import SEED, read_catalogue, read_lookup, rebuild_items, rebuild_sequences, rows_by_user
 from nextaisle.sessions.rebuilding import rebuild_sessions
 from nextaisle.store import Store
 from tests.benchmarks.session import local_session
@@ -84,7 +84,7 @@ def ours(shop: Shop, folder: Path) -> None:
     store.replace(SESSIONS, built.made, built.where)
     no_seeds = store.latest_rows(SEQUENCES, SEED, shop.events.select("user_id"), EVERYTHING)
     by_user = rows_by_user(store.read(SESSIONS), no_seeds)
-    rows = rebuild_sequences(by_user, shop.items, EVERYTHING, date(2023, 12, 31), settings)
+    rows = rebuild_sequences(by_user, read_lookup(shop.items), EVERYTHING, date(2023, 12, 31), settings)
     store.replace(SEQUENCES, rows, "as_of_date IS NOT NULL")
 
 

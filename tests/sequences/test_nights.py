@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from nextaisle.contract.tables import EXAMPLES, ITEMS, SEQUENCES, SESSIONS, Tabl
 from nextaisle.job import Job, Outcome, execute
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.ledger import compacted_day
-from nextaisle.sequences import SEED, read_catalogue, rebuild_items, rebuild_sequences, rows_by_user
+from nextaisle.sequences import SEED, read_catalogue, read_lookup, rebuild_items, rebuild_sequences, rows_by_user
 from nextaisle.sessions import rebuild_sessions
 from nextaisle.store import Store
 from tests.sequences.events import Event, events_of, in_new_york, publish
@@ -88,7 +89,7 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     through = compacted_through(last or DAYS[0], settings.sequences.daily_days)
     no_seeds = ArrowRows(SEQUENCES.only(SEED), (Part(nothing([], SEQUENCES.only(SEED).schema)),))
     by_user = rows_by_user(sessions, no_seeds)
-    sequences = rebuild_sequences(by_user, items, EVERYTHING, through, settings).frame()
+    sequences = rebuild_sequences(by_user, read_lookup(items), EVERYTHING, through, settings).frame()
     return {
         "sessions": in_order(sessions),
         "sequences": in_order(sequences.drop("item_indices")),
@@ -219,6 +220,31 @@ def test_a_table_that_was_taken_away_is_built_anew_and_so_is_all_that_refers_to_
     shutil.rmtree(tmp_path / "events")
     night(spark, mine, [replace(event, user="w") for event in events], DAYS[1], DAYS[1])
     assert {row[0] for row in Store(spark, mine.store).read(SESSIONS).select("user_id").collect()} == {"w"}
+
+
+@pytest.mark.slow
+def test_what_a_killed_run_of_other_rules_or_somebody_else_left_is_built_anew(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    events, mine = random_events(seed=2, users=5), within(settings, tmp_path)
+    night(spark, mine, events, DAYS[0], DAYS[2])
+    before = versions(spark, mine)
+    others = {
+        "sessions": mine.sessions.model_copy(update={"gap_minutes": 5}),
+        "sequences": config.Sequences(max_events=2, daily_days=3),
+    }
+    # Killed before they could tell.
+    with patch("nextaisle.job._record"):
+        for job in CHAIN:
+            run(spark, mine.model_copy(update=others), job, DAYS[0], DAYS[2])
+    left = versions(spark, mine)
+    assert left[SESSIONS.name] != before[SESSIONS.name]
+    assert left[SEQUENCES.name] != before[SEQUENCES.name]
+    night(spark, mine, events, LAST_NIGHT, LAST_NIGHT)
+    assert everything(spark, mine) == whole(spark, mine, events)
+    spark.sql(f"DELETE FROM delta.`{tmp_path}/sequences` WHERE as_of_date >= DATE'{DAYS[1]}'")
+    run(spark, mine, build_sequences.JOB, LAST_NIGHT, LAST_NIGHT)
+    assert everything(spark, mine) == whole(spark, mine, events)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from nextaisle.kernels import ArrowRows, Batches, Part
 from nextaisle.packing import packed, packed_schema, unpacked
 from nextaisle.sequences.histories import events_in, whole_users
 from nextaisle.sequences.snapshots import sequence_rows
-from nextaisle.sequences.vocabulary import read_lookup
+from nextaisle.sequences.vocabulary import Lookup
 from nextaisle.spark import staged, tasks_for_files
 
 # What is taken of a seed, a row of sequences.
@@ -42,7 +42,7 @@ def rows_by_user(sessions: DataFrame, seeds: ArrowRows) -> DataFrame:
 
 
 def rebuild_sequences(
-    by_user: DataFrame, items: DataFrame, first: date, through: date, settings: Settings
+    by_user: DataFrame, vocabulary: Lookup, first: date, through: date, settings: Settings
 ) -> ArrowRows:
     """Rows of sequences for the days from `first` on, of the users of `by_user` (`rows_by_user`).
 
@@ -50,7 +50,7 @@ def rebuild_sequences(
     compacted, or is EVERYTHING.
     """
     zone, max_events = settings.source.time_zone, settings.sequences.max_events
-    lookup = by_user.sparkSession.sparkContext.broadcast(read_lookup(items))
+    lookup = by_user.sparkSession.sparkContext.broadcast(vocabulary)
     first_day = day_number(first)
     compacted_day = day_number(through) if first == EVERYTHING else None
     lists = to_arrow_schema(SEQUENCES.only(SEED).schema)
