@@ -207,9 +207,10 @@ class Store:
         files hold in which these were is written again, and no other file of the partitions.
 
         `where` speaks of partition columns only. Every row of `rows` must match it, or be of a partition where `gone`
-        is, else the write is refused. A table without partitions is replaced as a whole, where "true". Python writes what it has made by itself, where
-        it reaches the table's folder. `since` is the first day whose events the rows may tell otherwise than those
-        before them, where a row of an earlier day may change too; `first_changed_day` goes by it.
+        is, else the write is refused. A table without partitions is replaced as a whole, where "true". Python writes
+        what it has made by itself, where it reaches the table's folder. `since` is the first day whose events the rows
+        may tell otherwise than those before them, where a row of an earlier day may change too: the session that began
+        on day 4 goes on, since 5. `first_changed_day` goes by it.
 
         Raises:
             SchemaError: `rows` are not the table's.
