@@ -3,6 +3,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from nextaisle.contract.errors import SchemaError
 from nextaisle.sequences import snapshots
 from nextaisle.sequences.snapshots import sequence_rows
 from tests.sequences.rows import FIRST_DAY, lookup, seed, session, table
@@ -62,6 +63,12 @@ def test_what_a_session_over_midnight_did_before_is_in_the_seed_already() -> Non
 def test_a_user_with_a_seed_alone_has_no_row() -> None:
     rows = table(seed("u", [1], "a", [True], count=1), session("v", [25], "b"))
     assert shown(rows_of(rows, first_day=1)) == ["v 2 b 1"]
+
+
+def test_lists_that_are_not_in_step_are_refused() -> None:
+    rows = table(session("u", [1], "a") | {"prices": None}, session("v", [1], "b") | {"prices": [None, None]})
+    with pytest.raises(SchemaError, match="prices has 0 values for the 1 events in a row of user 'u'"):
+        rows_of(rows)
 
 
 @pytest.mark.parametrize("batch_events", [1, 4])

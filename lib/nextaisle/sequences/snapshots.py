@@ -6,15 +6,19 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from nextaisle.arrays import Integers, gathered, run_starts
+from nextaisle.contract.errors import SchemaError
 from nextaisle.sequences.compaction import is_kept
 from nextaisle.sequences.histories import Histories, flat, histories_of, list_lengths, user_ids, users_of
 from nextaisle.sequences.vocabulary import Lookup
 
 # Events written per Arrow batch: a block of users becomes many times its size, since each row repeats what was before.
 _BATCH_EVENTS: Final = 200_000
+# The first gives the places of events in all of them.
+_LISTS: Final = ("item_ids", "event_types", "event_times", "prices")
 
 
 class Snapshots(NamedTuple):
@@ -39,7 +43,11 @@ def sequence_rows(
 
     `rows` are sessions with events on those days, and per user at most one seed: the latest row of sequences before
     `first_day`, which stands for all that came earlier.
+
+    Raises:
+        SchemaError: a row's lists are not in step, as where one was written before its column was.
     """
+    _refuse_out_of_step(rows)
     is_seed_R = rows["is_seed"].to_numpy()
     events = _with_seeded_starts(histories_of(rows, zone), rows, is_seed_R)
     # What a session that spans midnight holds of the day before, its seed holds too.
@@ -48,7 +56,7 @@ def sequence_rows(
     found = snapshots_of(events, is_seed_R[events.row_E], _forgotten(rows, is_seed_R), max_events)
     if compacted_day is not None:
         found = found.part(_is_written(found, compacted_day))
-    values = [flat(rows, name) for name in ("item_ids", "event_types", "event_times", "prices")]
+    values = [flat(rows, name) for name in _LISTS]
     index_E = lookup.find(values[0].take(pa.array(events.place_E)))
     users = user_ids(rows)
     for part in _parts(found):
@@ -78,6 +86,18 @@ def snapshots_of(events: Histories, is_seed_E: NDArray[np.bool_], forgotten_U: I
         end_N,
         forgotten_U[user_N] + end_N - begin_N,
     )
+
+
+def _refuse_out_of_step(rows: pa.Table) -> None:
+    expected = list_lengths(rows)
+    for name in _LISTS[1:]:
+        lengths = pc.fill_null(pc.list_value_length(rows[name]), 0).to_numpy()
+        if len(differing := np.flatnonzero(lengths != expected)):
+            place = int(differing[0])
+            raise SchemaError(
+                f"{name} has {lengths[place]} values for the {expected[place]} events in a row of user "
+                f"{rows['user_id'][place].as_py()!r}; build sessions and sequences anew, without --date"
+            )
 
 
 def _is_written(found: Snapshots, compacted_day: int) -> NDArray[np.bool_]:
