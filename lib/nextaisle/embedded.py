@@ -2,7 +2,7 @@
 
 Parquet decodes a row group to give one of its rows: thousands of rows for each that a night goes on from. So of a table
 with `carried` columns a file keeps the rows that a later night may ask for once more, where no reader of Parquet looks,
-between its row groups and its footer: an index embedded by its user, as the Parquet community calls it. With them goes
+between its row groups and its footer: a user-defined index, as the Parquet community calls it. With them goes
 a hash of the user of every row, embedded or not, which tells who is in the file.
 
 | row groups | pieces: Arrow streams; hashes | begin and end of each | how many, MAGIC | footer | its length, PAR1 |
@@ -27,6 +27,7 @@ from nextaisle.decimals import MONEY, scaled, unscaled
 _KINDS: Final = b"kinds"
 _MAGIC: Final = b"AISLE\x00\x02\n"
 _TAIL: Final = 8  # bytes of the length of Parquet's footer and PAR1
+_INTEGER: Final = 8  # bytes of a place, and of how many there are
 # Of a stream in memory; Arrow wants its buffers at multiples of this.
 _ALIGNMENT: Final = 64
 # Whole seconds, milliseconds and cents are kept as such.
@@ -90,7 +91,7 @@ def embedded_rows(
 ) -> Iterator[pa.RecordBatch]:
     """The rows of these users that a file has embedded, of all of these columns; none where it lacks one of them."""
     with pa.memory_map(path) as file:
-        for begin, end in _places(file)[:-1]:
+        for begin, end in _contents(file).pieces:
             (batch,) = pa.ipc.open_stream(_bytes(file, begin, end))
             if not set(names) <= set(batch.schema.names):
                 continue
@@ -108,19 +109,28 @@ def embedded_rows(
 def embedded_users(path: str) -> NDArray[np.uint64] | None:
     """`hashed` of each row's user, in any order; None of a file that does not say."""
     with pa.memory_map(path) as file:
-        places = _places(file)
-        return np.frombuffer(_bytes(file, *places[-1]), np.uint64) if places else None
+        hashes = _contents(file).hashes
+        return np.frombuffer(_bytes(file, *hashes), np.uint64) if hashes else None
 
 
-def _places(file: pa.MemoryMappedFile) -> list[tuple[int, int]]:
+class _Contents(NamedTuple):
+    """Where in a file each piece begins and ends, and the hashes of its users; nothing of a file without them."""
+
+    pieces: list[tuple[int, int]]
+    hashes: tuple[int, int] | None
+
+
+def _contents(file: pa.MemoryMappedFile) -> _Contents:
     size = file.size()
     footer = size - _TAIL - int.from_bytes(_bytes(file, max(0, size - _TAIL), size - 4).to_pybytes(), "little")
-    end = footer - len(_MAGIC)
-    if end < 8 or _bytes(file, end, footer).to_pybytes() != _MAGIC:
-        return []
-    count = int.from_bytes(_bytes(file, end - 8, end).to_pybytes(), "little")
-    places = np.frombuffer(_bytes(file, end - 8 - 16 * count, end - 8), np.int64)
-    return [(begin, end) for begin, end in places.reshape(-1, 2).tolist()]
+    count_end = footer - len(_MAGIC)
+    if count_end < _INTEGER or _bytes(file, count_end, footer).to_pybytes() != _MAGIC:
+        return _Contents([], None)
+    places_end = count_end - _INTEGER
+    count = int.from_bytes(_bytes(file, places_end, count_end).to_pybytes(), "little")
+    places = np.frombuffer(_bytes(file, places_end - 2 * _INTEGER * count, places_end), np.int64)
+    *pieces, hashes = [(begin, end) for begin, end in places.reshape(-1, 2).tolist()]
+    return _Contents(pieces, hashes)
 
 
 def _bytes(file: pa.MemoryMappedFile, begin: int, end: int) -> pa.Buffer:

@@ -73,10 +73,10 @@ def rows_of_users(
 
     def completed(batches: Batches) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            for date, paths, in_file in zip(*batch.columns, strict=True):
+            for of_day, paths, wanted in zip(*batch.columns, strict=True):
                 local = [_local(folder, path) for path in paths.as_py() or ()]
-                for rows in rows_in(local, in_file.values, names, count_bytes):
-                    yield _completed(rows, schema, {day: date})
+                for rows in rows_in(local, wanted.values, names, count_bytes):
+                    yield _completed(rows, schema, {day: of_day})
 
     def read(batches: Batches) -> Iterator[pa.RecordBatch]:
         return _together(completed(batches))
