@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import date, timedelta
 
 import pytest
@@ -68,11 +69,14 @@ def test_a_pair_belongs_to_the_day_of_its_later_event_and_large_baskets_are_coun
 ) -> None:
     rules = settings.item_graph.model_copy(update={"max_basket_items": 2})
     baskets = [Event("v", 60, "purchase", item) for item in ("a", "b", "c", "c")] + [Event("w", 60, "purchase", "a")]
+    # Over midnight: of x two and two are no large basket, as e was bought before; of y three and one are.
+    for user, evening, night in (("x", "de", "efg"), ("y", "hij", "jk")):
+        baskets += [Event(user, 24 * 60 - 5, "purchase", item) for item in evening]
+        baskets += [Event(user, 24 * 60 + 5, "purchase", item) for item in night]
     events = [Event("u", 24 * 60 - 5, item="x"), Event("u", 24 * 60 + 5, item="y"), *baskets]
     none = spark.createDataFrame([], SESSIONS.schema)
     sessions = rebuild_sessions(events_of(spark, events), none, EVERYTHING, settings.sessions, ZONE).rows
     rows = rebuild_item_graph(sessions, EVERYTHING, rules, ZONE).collect()
-    shown = {(row.kind, row.event_date.day, row.pair_count) for row in rows}
-    assert shown == {("view_view", 12, 1), ("co_purchase", 11, 1)}
-    assert len(rows) == 2
-    assert count_left_out(sessions, EVERYTHING, rules, ZONE) == {"capped_baskets": 1, "left_out_pairs": 2}
+    shown = Counter((row.kind, row.event_date.day, row.pair_count) for row in rows if "purchase_" not in row.kind)
+    assert shown == {("view_view", 12, 1): 1, ("co_purchase", 11, 1): 3, ("co_purchase", 12, 1): 7}
+    assert count_left_out(sessions, EVERYTHING, rules, ZONE) == {"capped_baskets": 2, "left_out_pairs": 5}

@@ -14,7 +14,7 @@ from nextaisle.profiles.pairs import Rules, session_pairs
 
 MIDNIGHT = datetime(2024, 1, 1, tzinfo=UTC)
 KINDS = {"v": "view", "c": "cart", "p": "purchase", "s": "search", "i": "impression"}
-RULES = Rules(("view", "cart", "purchase"), max_distance=2, max_basket_items=10)
+RULES = Rules(("view", "cart", "purchase"), max_distance=2, max_basket_items=10, zone="UTC")
 
 
 def batch(*sessions: str) -> pa.RecordBatch:
@@ -76,20 +76,49 @@ def test_items_of_one_basket_are_paired_once_the_smaller_id_first() -> None:
     assert baskets == {"a b co_purchase 0": 2, "a d co_purchase 0": 1, "b d co_purchase 0": 1}
 
 
-def test_a_pair_has_the_time_of_its_later_event() -> None:
-    rows = [row for part in session_pairs([batch("pa@0 pb@7 pa@9")], RULES) for row in part.to_pylist()]
-    shown = sorted((row["kind"], row["from_item_id"], row["distance"], row["event_time"].minute) for row in rows)
-    assert shown == [("co_purchase", "a", 0, 7), ("purchase_purchase", "a", 1, 7), ("purchase_purchase", "b", 1, 9)]
+def days_of_pairs(session: str, rules: Rules) -> Counter[tuple[int, str]]:
+    rows = [row for part in session_pairs([batch(session)], rules) for row in part.to_pylist()]
+    names = ("from_item_id", "to_item_id", "kind")
+    return Counter((row["event_date"].day, " ".join(row[name] for name in names)) for row in rows)
+
+
+def test_a_pair_has_the_day_of_its_later_event() -> None:
+    """In New York midnight is at 300 minutes; a was bought before it already."""
+    assert days_of_pairs("pa@290 pb@299 pa@300", RULES._replace(zone="America/New_York")) == {
+        (31, "a b co_purchase"): 1, (31, "a b purchase_purchase"): 1, (1, "b a purchase_purchase"): 1,
+    }  # fmt: skip
 
 
 def test_a_larger_basket_is_sampled_by_session_the_same_every_time() -> None:
-    rules = Rules((), max_distance=1, max_basket_items=3)
+    rules = Rules((), max_distance=1, max_basket_items=3, zone="UTC")
     baskets = [" ".join(f"p{item}@0" for item in "abcdefgh")] * 40
     found = counted(*baskets, rules=rules)
     assert sum(found.values()) == 40 * 3
     assert found == counted(*baskets, rules=rules)
     # Another session, other items: none is left out for good.
     assert len(found) > 20
+
+
+@hypothesis_settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("vp"), st.sampled_from("abcdefgh"), st.integers(0, 3))), st.integers(2, 4))
+def test_what_comes_after_midnight_changes_no_pair_of_a_day_before(
+    events: list[tuple[str, str, int]], max_basket_items: int
+) -> None:
+    """Events are at 12:00, 18:00, 00:00 and 06:00."""
+    events = sorted(events, key=lambda event: event[2])
+    session, evening = (
+        " ".join(f"{kind}{item}@{720 + place * 360}" for kind, item, place in events if place < end) for end in (4, 2)
+    )
+    rules = RULES._replace(max_basket_items=max_basket_items)
+    whole = days_of_pairs(session, rules)
+    assert days_of_pairs(evening, rules) == {pair: count for pair, count in whole.items() if pair[0] == 1}
+
+
+def test_each_days_part_of_a_basket_is_sampled_by_itself() -> None:
+    session = " ".join([*(f"p{item}@1439" for item in "abcd"), *(f"p{item}@1440" for item in "defgh")])
+    found = days_of_pairs(session, RULES._replace(event_types=(), max_basket_items=3))
+    # Three items of the first day are paired; then each with three of the next, and these.
+    assert Counter(day for day, _ in found.elements()) == {1: 3, 2: 3 * 3 + 3}
 
 
 EVENTS = st.tuples(st.sampled_from("vcps"), st.sampled_from("abcd"), st.integers(0, 3))

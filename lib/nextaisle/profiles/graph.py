@@ -26,30 +26,52 @@ _UNIT_BITS: Final = 30
 
 def rebuild_item_graph(sessions: DataFrame, first: date, rules: ItemGraph, zone: str) -> DataFrame:
     """Rows of item_graph for the days from `first` on. A pair belongs to the day of its later event."""
-    kernel_rules = Rules(rules.event_types, rules.max_distance, rules.max_basket_items)
+    kernel_rules = Rules(rules.event_types, rules.max_distance, rules.max_basket_items, zone)
 
     def pairs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         yield from session_pairs(batches, kernel_rules)
 
     narrow = changed_sessions(sessions, first, zone).select("session_id", "item_ids", "event_types", "event_times")
-    day = F.from_utc_timestamp("event_time", zone).cast("date")
-    dated = narrow.mapInArrow(pairs, PAIR_SCHEMA).withColumn("event_date", day)
-    counted = dated.where(F.col("event_date") >= F.lit(first)).groupBy(*ITEM_GRAPH.key)
+    found = narrow.mapInArrow(pairs, PAIR_SCHEMA)
+    counted = found.where(F.col("event_date") >= F.lit(first)).groupBy(*ITEM_GRAPH.key)
     rows = counted.agg(F.count("*").alias("pair_count")).select(*ITEM_GRAPH.names)
     return rows.sortWithinPartitions("event_date", "kind", "from_item_id", "to_item_id")
 
 
 def count_left_out(sessions: DataFrame, first: date, rules: ItemGraph, zone: str) -> dict[str, int]:
-    """Sessions whose purchases are more than max_basket_items, and the pairs of items that are not counted for it."""
-    both = F.arrays_zip(F.col("item_ids").alias("item"), F.col("event_types").alias("type"))
-    bought = F.filter(both, lambda each: (each["type"] == "purchase") & each["item"].isNotNull())
+    """Sessions with more than max_basket_items items first bought on one day, and the pairs not counted for it."""
+    bought = _bought(zone)
     size = F.size(F.array_distinct(bought["item"])).cast("bigint")
-    sizes = (
-        changed_sessions(sessions, first, zone).select(size.alias("size")).where(F.col("size") > rules.max_basket_items)
-    )
-    left_out = F.sum(_pairs(F.col("size")) - _pairs(F.lit(rules.max_basket_items).cast("bigint")))
+    # A smaller one is never sampled.
+    large = changed_sessions(sessions, first, zone).where(size > rules.max_basket_items)
+    kept = _kept(F.col("bought"), rules.max_basket_items).alias("kept")
+    sizes = large.select(size.alias("size"), bought.alias("bought")).select("size", kept).where("kept < size")
+    left_out = F.sum(_pairs(F.col("size")) - _pairs(F.col("kept")))
     found = sizes.agg(F.count("*").alias("baskets"), left_out.alias("pairs")).collect()[0]
     return {"capped_baskets": found["baskets"], "left_out_pairs": found["pairs"] or 0}
+
+
+def _bought(zone: str) -> Column:
+    """A session's purchases: item and day."""
+    events = F.arrays_zip(F.col("item_ids").alias("item"), F.col("event_types").alias("type"), "event_times")
+    bought = F.filter(events, lambda each: (each["type"] == "purchase") & each["item"].isNotNull())
+
+    def dated(each: Column) -> Column:
+        day = F.from_utc_timestamp(each["event_times"], zone).cast("date")
+        return F.struct(each["item"].alias("item"), day.alias("day"))
+
+    return F.transform(bought, dated)
+
+
+def _kept(bought: Column, most: int) -> Column:
+    """How many of the items are paired: of those first bought on each day at most `most`."""
+
+    def new_on(day: Column) -> Column:
+        before = F.filter(bought, lambda each: each["day"] < day)
+        return F.size(F.array_except(F.filter(bought, lambda each: each["day"] == day)["item"], before["item"]))
+
+    days = F.array_distinct(bought["day"])
+    return F.aggregate(days, F.lit(0), lambda kept, day: kept + F.least(new_on(day), F.lit(most))).cast("bigint")
 
 
 def published_graph(item_graph: DataFrame, as_of: date, rules: PublishedGraph) -> DataFrame:

@@ -13,11 +13,12 @@ import pyarrow.compute as pc
 
 from nextaisle.arrays import gathered, hashed, run_starts
 from nextaisle.contract.tokens import EVENT_TYPES
+from nextaisle.days import days_of
 
 Array = npt.NDArray[Any]
 
 CO_PURCHASE: Final = "co_purchase"
-PAIR_SCHEMA: Final = "from_item_id string, to_item_id string, kind string, distance int, event_time timestamp"
+PAIR_SCHEMA: Final = "from_item_id string, to_item_id string, kind string, distance int, event_date date"
 # Events whose pairs are made together.
 _BLOCK_EVENTS: Final = 20_000
 # The finalizer of SplitMix64 (Steele, Lea and Flood 2014): mixes the hashes of a session and an item.
@@ -26,37 +27,39 @@ _KINDS: Final = (*(f"{first}_{second}" for first in EVENT_TYPES for second in EV
 
 
 class Rules(NamedTuple):
-    """The section [item_graph] of the configuration, for the kernel."""
+    """The section [item_graph] of the configuration, and the shop's time zone, for the kernel."""
 
     event_types: tuple[str, ...]
     max_distance: int
     max_basket_items: int
+    zone: str
 
 
 class Visits(NamedTuple):
-    """Events with an item, in order: which session, item, type and instant. Items are numbered in the order of ids."""
+    """Events with an item, in order: session, item, type, instant and day. Items are numbered in the order of ids."""
 
     session_E: Array
     item_E: Array
     type_E: Array
     time_E: Array
+    day_E: Array
 
 
 class Pairs(NamedTuple):
-    """Pairs of items; kind_P is a place in _KINDS, time_P the later event's instant in microseconds."""
+    """Pairs of items; kind_P is a place in _KINDS, day_P the later event's day, since 1970."""
 
     from_P: Array
     to_P: Array
     kind_P: Array
     distance_P: Array
-    time_P: Array
+    day_P: Array
 
 
 def session_pairs(batches: Iterable[pa.RecordBatch], rules: Rules) -> Iterator[pa.RecordBatch]:
     """Rows of the table sessions to rows of PAIR_SCHEMA, one per pair."""
     for batch in batches:
         for sessions in _blocks(batch):
-            visits, items = _visits(sessions)
+            visits, items = _visits(sessions, rules.zone)
             hash_S = hashed(sessions.column("session_id"))
             parts = [*transitions(visits, rules), co_purchases(visits, hash_S, hashed(items), rules.max_basket_items)]
             yield _batch(Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), items)
@@ -73,25 +76,33 @@ def transitions(visits: Visits, rules: Rules) -> Iterator[Pairs]:
     |        |        |        |      | a    | c  | view_cart | 2        |
     """
     wanted = np.array([EVENT_TYPES.index(name) for name in rules.event_types])
-    session_E, item_E, type_E, time_E = (each[np.isin(visits.type_E, wanted)] for each in visits)
+    session_E, item_E, type_E, time_E, day_E = (each[np.isin(visits.type_E, wanted)] for each in visits)
     for distance in range(1, rules.max_distance + 1):
         is_pair = session_E[distance:] == session_E[:-distance]
         is_pair &= (item_E[distance:] != item_E[:-distance]) & (time_E[distance:] > time_E[:-distance])
         first = np.flatnonzero(is_pair)
         second = first + distance
         kind = type_E[first] * len(EVENT_TYPES) + type_E[second]
-        yield Pairs(item_E[first], item_E[second], kind, np.full(len(first), distance), time_E[second])
+        yield Pairs(item_E[first], item_E[second], kind, np.full(len(first), distance), day_E[second])
 
 
 def co_purchases(visits: Visits, hash_S: Array, hash_I: Array, most: int) -> Pairs:
-    """Each two items that were bought in one session, the smaller id first; of a larger basket `most` items by hash."""
+    """Each two items that were bought in one session, the smaller id first.
+
+    Of the items first bought on one day, more than `most` are sampled by hash. Each day by itself: a session that goes
+    on after midnight must not change what the day before was built with. With `most` 2, c the greatest hash of its day:
+
+    | 23:50 | 23:55 | 23:59 | 00:01 |      | day before | next day |
+    |-------|-------|-------|-------|      |------------|----------|
+    | a     | b     | c     | a d   |  ->  | a b        | a d, b d |
+    """
     chosen = np.flatnonzero(visits.type_E == EVENT_TYPES.index("purchase"))
     key = (visits.session_E[chosen] << 32) | visits.item_E[chosen]
     # The first of equal ones, which is the earliest purchase.
     key_B, place_B = np.unique(key, return_index=True)
-    session_B, item_B, time_B = key_B >> 32, key_B & 0xFFFFFFFF, visits.time_E[chosen][place_B]
-    kept = _sampled(session_B, _mixed(hash_S[session_B], hash_I[item_B]), most)
-    session_B, item_B, time_B = session_B[kept], item_B[kept], time_B[kept]
+    session_B, item_B, day_B = key_B >> 32, key_B & 0xFFFFFFFF, visits.day_E[chosen][place_B]
+    kept = _sampled(session_B, day_B, _mixed(hash_S[session_B], hash_I[item_B]), most)
+    session_B, item_B, day_B = session_B[kept], item_B[kept], day_B[kept]
     starts = run_starts(session_B)
     lengths = np.diff(starts, append=len(session_B))
     end_B = np.repeat(starts + lengths, lengths)
@@ -99,13 +110,13 @@ def co_purchases(visits: Visits, hash_S: Array, hash_I: Array, most: int) -> Pai
     second = gathered(place_B + 1, end_B)
     first = np.repeat(place_B, end_B - place_B - 1)
     kind, distance = np.full(len(first), len(_KINDS) - 1), np.zeros(len(first), np.int64)
-    return Pairs(item_B[first], item_B[second], kind, distance, np.maximum(time_B[first], time_B[second]))
+    return Pairs(item_B[first], item_B[second], kind, distance, np.maximum(day_B[first], day_B[second]))
 
 
-def _sampled(session_B: Array, hash_B: Array, most: int) -> Array:
-    """Places, in order, of at most `most` entries of each session: those with the smallest hashes."""
-    order = np.lexsort([hash_B, session_B])
-    starts = run_starts(session_B)
+def _sampled(session_B: Array, day_B: Array, hash_B: Array, most: int) -> Array:
+    """Places, in order, of at most `most` entries of each session and day: those with the smallest hashes."""
+    order = np.lexsort([hash_B, day_B, session_B])
+    starts = run_starts(session_B[order], day_B[order])
     lengths = np.diff(starts, append=len(session_B))
     rank = np.arange(len(session_B)) - np.repeat(starts, lengths)
     kept: Array = np.sort(order[rank < most])
@@ -128,7 +139,7 @@ def _blocks(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         yield batch.slice(start, length)
 
 
-def _visits(sessions: pa.RecordBatch) -> tuple[Visits, pa.Array]:
+def _visits(sessions: pa.RecordBatch, zone: str) -> tuple[Visits, pa.Array]:
     """The events that have an item, and the items in order."""
     lists = sessions.column("item_ids")
     session_E = np.repeat(np.arange(len(sessions)), np.asarray(lists.value_lengths()))
@@ -139,11 +150,13 @@ def _visits(sessions: pa.RecordBatch) -> tuple[Visits, pa.Array]:
     rank = np.empty(len(order), np.int64)
     rank[order] = np.arange(len(order))
     types = pc.index_in(sessions.column("event_types").flatten(), value_set=pa.array(EVENT_TYPES)).fill_null(-1)
+    time_E = sessions.column("event_times").flatten().cast(pa.int64()).to_numpy()[place_E]
     visits = Visits(
         session_E[place_E],
         rank[coded.indices.to_numpy()],
         types.to_numpy(zero_copy_only=False)[place_E].astype(np.int64),
-        sessions.column("event_times").flatten().cast(pa.int64()).to_numpy()[place_E],
+        time_E,
+        days_of(time_E, zone),
     )
     return visits, coded.dictionary.take(pa.array(order))
 
@@ -154,6 +167,6 @@ def _batch(pairs: Pairs, items: pa.Array) -> pa.RecordBatch:
         "to_item_id": items.take(pa.array(pairs.to_P)),
         "kind": pa.array(_KINDS).take(pa.array(pairs.kind_P)),
         "distance": pa.array(pairs.distance_P, pa.int32()),
-        "event_time": pa.array(pairs.time_P).cast(pa.timestamp("us", tz="UTC")),
+        "event_date": pa.array(pairs.day_P, pa.int32()).cast(pa.date32()),
     }
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
