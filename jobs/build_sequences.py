@@ -3,7 +3,6 @@
 from datetime import date
 
 from pyspark.sql import DataFrame
-from pyspark.sql import functions as F
 
 from nextaisle.changes import (
     EVERYTHING,
@@ -65,8 +64,8 @@ def _extend(night: Night, first: date, known_through: date) -> None:
     """The vocabulary, and who exists."""
     store, settings, zone = night.store, night.settings, night.settings.source.time_zone
     catalogue = read_catalogue(night.spark, settings.items, zone)
-    events = store.read(EVENTS).where(F.col("event_date") >= F.lit(first))
-    store.replace(ITEMS, rebuild_items(events, catalogue, store.read(ITEMS), known_through), "true")
+    events, items = store.read(EVENTS), store.read(ITEMS)
+    store.replace(ITEMS, rebuild_items(events, catalogue, items, first, known_through), "true")
     if settings.users.path:
         users = read_users(night.spark, settings.users, zone)
         store.merge(USERS, changed_users(users, store.read(USERS), known_through))

@@ -217,9 +217,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         write_events(spark, f"{folder}/events", events, users)
         rows = spark.read.schema(EVENTS.schema).parquet(f"{folder}/events")
-        items = rebuild_items(
-            rows, read_catalogue(spark, settings.items, "UTC"), spark.createDataFrame([], ITEMS.schema), FIRST
-        )
+        none = spark.createDataFrame([], ITEMS.schema)
+        items = rebuild_items(rows, read_catalogue(spark, settings.items, "UTC"), none, FIRST, FIRST)
         shop = Shop(spark, settings, f"{folder}/events", items.localCheckpoint())
         best: dict[str, float] = {}
         for number in range(ROUNDS):

@@ -1,4 +1,4 @@
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -6,12 +6,14 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from nextaisle.changes import EVERYTHING
 from nextaisle.config import Items
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.errors import ConfigurationError, InputError
 from nextaisle.contract.tables import ITEMS
 from nextaisle.sequences import read_catalogue, rebuild_items
 from nextaisle.sequences.catalogue import ATTRIBUTES
+from nextaisle.sequences.items import NEVER
 from tests.sequences.events import Event, events_of
 
 DAY = 24 * 60
@@ -34,17 +36,28 @@ def shown(items: DataFrame) -> list[tuple[Any, ...]]:
     return [tuple(r) for r in rows.select("item_id", "item_index", "valid_from", "brand").collect()]
 
 
+def days_seen(items: DataFrame) -> dict[str, tuple[int, int]]:
+    return {row.item_id: (row.first_seen_date.day, row.last_seen_date.day) for row in items.collect()}
+
+
 def test_items_are_numbered_as_they_come_and_keep_their_number(spark: SparkSession) -> None:
     none = spark.createDataFrame([], ITEMS.schema)
-    early = [Event("u", 0, "m"), Event("u", 1, "b"), Event("u", DAY, "a"), Event("u", 2, None)]
-    items = made(rebuild_items(events_of(spark, early), catalogue(spark), none, FIRST))
-    assert shown(items) == [("b", 1, EVER, None), ("m", 2, EVER, None), ("a", 3, EVER, None)]
-    # A late event of a new item, and one that makes a known item older; `events` are those of the last days.
+    kept = [Event("u", 0, "m"), Event("u", 1, "b"), Event("u", DAY, "a"), Event("u", 2, None), Event("u", 3, "l")]
+    early = [*kept, Event("u", 2 * DAY, "l"), Event("u", DAY, "x")]
+    items = made(rebuild_items(events_of(spark, early), catalogue(spark), none, FIRST, FIRST))
+    assert shown(items) == [(name, index, EVER, None) for index, name in enumerate("blmax", start=1)]
+    # A late event of a new item, and one that makes a known item older; the only event of x is taken back.
     late = [Event("u", -DAY, "c"), Event("u", -DAY, "a"), Event("u", 2 * DAY, "m")]
-    items = made(rebuild_items(events_of(spark, late), catalogue(spark), items, LAST))
-    assert [row[:2] for row in shown(items)] == [("b", 1), ("m", 2), ("a", 3), ("c", 4)]
-    days = {row.item_id: (row.first_seen_date.day, row.last_seen_date.day) for row in items.collect()}
-    assert days == {"a": (10, 12), "b": (11, 11), "c": (10, 10), "m": (11, 13)}
+    events = events_of(spark, [*kept, Event("u", 2 * DAY, "l"), *late])
+    items = made(rebuild_items(events, catalogue(spark), items, FIRST - timedelta(days=1), LAST))
+    assert [row[0] for row in shown(items)] == list("blmaxc")
+    days = {"a": (10, 12), "b": (11, 11), "c": (10, 10), "m": (11, 13)}
+    assert days_seen(items) == days | {"l": (11, 13), "x": (31, 31)}
+    assert items.where(F.col("last_seen_date") == NEVER).count() == 1
+    # The last event of l is taken back, and x has one again, on another day than it had.
+    events = events_of(spark, [*kept, *late, Event("u", 2 * DAY, "x")])
+    items = made(rebuild_items(events, catalogue(spark), items, LAST, LAST))
+    assert days_seen(items) == days | {"l": (11, 11), "x": (13, 13)}
 
 
 def test_changed_attributes_hold_from_the_night_on_and_the_same_night_again_changes_nothing(
@@ -52,10 +65,10 @@ def test_changed_attributes_hold_from_the_night_on_and_the_same_night_again_chan
 ) -> None:
     none = spark.createDataFrame([], ITEMS.schema)
     events = events_of(spark, [Event("u", 0, "a"), Event("u", 0, "b")])
-    items = made(rebuild_items(events, catalogue(spark, a="x", z="x"), none, FIRST))
+    items = made(rebuild_items(events, catalogue(spark, a="x", z="x"), none, EVERYTHING, FIRST))
     assert shown(items) == [("a", 1, EVER, "x"), ("b", 2, EVER, None)]
     for _ in range(2):
-        items = made(rebuild_items(events, catalogue(spark, a="y"), items, LAST))
+        items = made(rebuild_items(events, catalogue(spark, a="y"), items, EVERYTHING, LAST))
         assert shown(items) == [("a", 1, EVER, "x"), ("a", 1, LAST, "y"), ("b", 2, EVER, None)]
 
 
@@ -87,10 +100,12 @@ def test_a_dated_catalogue_says_what_held_on_old_days_and_nothing_of_days_to_com
     catalogue = dated(spark, *rows)
     by_day = none
     for day in (FIRST, LAST):
-        by_day = made(rebuild_items(events.where(F.col("ingest_date") <= F.lit(day)), catalogue, by_day, day))
+        by_day = made(
+            rebuild_items(events.where(F.col("ingest_date") <= F.lit(day)), catalogue, by_day, EVERYTHING, day)
+        )
         if day == FIRST:
             assert shown(by_day) == [("a", 1, EVER, "x")]
-    once = made(rebuild_items(events, catalogue, none, LAST))
+    once = made(rebuild_items(events, catalogue, none, EVERYTHING, LAST))
     assert shown(by_day) == shown(once) == [
         ("a", 1, EVER, "x"), ("a", 1, date(2017, 3, 12), "y"), ("a", 1, LAST, "z"),
         ("b", 2, EVER, None), ("b", 2, LAST, "w"), ("c", 3, EVER, None),
@@ -101,11 +116,11 @@ def test_a_dated_catalogue_says_what_held_on_old_days_and_nothing_of_days_to_com
 def test_what_stood_there_before_the_catalogue_was_dated_or_mended_is_told_by_it(spark: SparkSession) -> None:
     none, middle = spark.createDataFrame([], ITEMS.schema), date(2017, 3, 12)
     events = events_of(spark, [Event("u", 0, "a"), Event("u", 0, "b")])
-    items = made(rebuild_items(events, catalogue(spark, a="x", b="x"), none, FIRST))
-    items = made(rebuild_items(events, catalogue(spark, a="y", b="x"), items, LAST))
+    items = made(rebuild_items(events, catalogue(spark, a="x", b="x"), none, EVERYTHING, FIRST))
+    items = made(rebuild_items(events, catalogue(spark, a="y", b="x"), items, EVERYTHING, LAST))
     # b is not in the new catalogue, and keeps what it has; of a the row of LAST says what holds since the day before.
     told = dated(spark, ("a", middle, "z"), ("a", date(2017, 3, 20), "later"))
-    items = made(rebuild_items(events, told, items, LAST))
+    items = made(rebuild_items(events, told, items, EVERYTHING, LAST))
     assert shown(items) == [("a", 1, EVER, None), ("a", 1, middle, "z"), ("a", 1, LAST, "z"), ("b", 2, EVER, "x")]
 
 

@@ -27,6 +27,7 @@ from nextaisle.job import Job, Outcome, execute
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.ledger import compacted_day
 from nextaisle.sequences import SEED, read_catalogue, read_lookup, rebuild_items, rebuild_sequences, rows_by_user
+from nextaisle.sequences.items import NEVER
 from nextaisle.sessions import rebuild_sessions
 from nextaisle.store import Store
 from tests.sequences.events import Event, events_of, in_new_york, publish
@@ -84,7 +85,7 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     none = nothing([], SESSIONS.schema)
     sessions = rebuild_sessions(rows, none, EVERYTHING, settings.sessions, zone).rows.localCheckpoint()
     no_catalogue = read_catalogue(spark, settings.items, zone)
-    items = rebuild_items(rows, no_catalogue, nothing([], ITEMS.schema), DAYS[-1]).localCheckpoint()
+    items = rebuild_items(rows, no_catalogue, nothing([], ITEMS.schema), EVERYTHING, DAYS[-1]).localCheckpoint()
     last = sessions.agg(F.from_utc_timestamp(F.max("end_time"), zone).cast("date").alias("day")).collect()[0]["day"]
     through = compacted_through(last or DAYS[0], settings.sequences.daily_days)
     no_seeds = ArrowRows(SEQUENCES.only(SEED), (Part(nothing([], SEQUENCES.only(SEED).schema)),))
@@ -192,15 +193,18 @@ def test_a_session_that_goes_on_after_midnight_is_no_change_of_the_day_before(
 
 @pytest.mark.slow
 def test_what_was_taken_from_events_leaves_the_tables(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
-    kept = [Event("u", 23 * 60 + 50), Event("v", 100), Event("v", 3 * 24 * 60)]
-    # One that prolonged a session over midnight, one that stood alone, and a user who had nothing else.
-    gone = [Event("u", 24 * 60 + 5, "b"), Event("v", 26 * 60, "c"), Event("w", 27 * 60, "d")]
+    kept = [Event("u", 23 * 60 + 50), Event("v", 100), Event("v", 110, "e"), Event("v", 3 * 24 * 60)]
+    # One that prolonged a session over midnight, one that stood alone, a user who had nothing else, an item's latest.
+    gone = [Event("u", 24 * 60 + 5, "b"), Event("v", 26 * 60, "c"), Event("w", 27 * 60, "d"), Event("w", 28 * 60, "e")]
     mine = within(settings, tmp_path)
     night(spark, mine, [*kept, *gone], DAYS[0], DAYS[-1])
     night(spark, mine, kept, DAYS[-1], DAYS[-1])
     expected = whole(spark, mine, kept)
     assert contents(spark, mine, SESSIONS) == expected["sessions"]
     assert contents(spark, mine, SEQUENCES, ["item_indices"]) == expected["sequences"]
+    items = contents(spark, mine, ITEMS, ["item_index"])
+    assert [row for row in items if NEVER not in row] == expected["items"]
+    assert [row[0] for row in items if NEVER in row] == ["b", "c", "d"]
 
 
 @pytest.mark.slow

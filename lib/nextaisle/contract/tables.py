@@ -240,8 +240,8 @@ ITEMS: Final = Table(
         _column("product_type", "string?", "Finest group"),
         _column("price", f"{_MONEY}?", "Catalogue price"),
         _column("image", "string?", "Where its picture is"),
-        _column("first_seen_date", "date", "Day of its first event"),
-        _column("last_seen_date", "date", "Day of its latest event"),
+        _column("first_seen_date", "date", "Day of its first event; 9999-12-31 where no event has it any more"),
+        _column("last_seen_date", "date", "Day of its latest event; 9999-12-31 where no event has it any more"),
     ),
     key=("item_id", "valid_from"),
 )
