@@ -1,7 +1,7 @@
 """Six items, and a champion that likes the first five of them backwards: e, d, c, b, a."""
 
 from collections.abc import Callable
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import torch
@@ -62,15 +62,16 @@ def sequences(spark: SparkSession) -> MakeRows:
 
 @pytest.fixture
 def sessions(spark: SparkSession) -> MakeRows:
-    """sessions(("u", 3, "ab"), ...): user, day of January 2024, items, all at 23:59 UTC."""
+    """sessions(("u", 3, "ab"), ...): user, day of January 2024, items from 23:59 UTC on."""
 
-    def make(*visits: tuple[str, int, str], event_type: str = "purchase") -> DataFrame:
+    def make(*visits: tuple[str, int, str], event_type: str = "purchase", minutes_apart: int = 0) -> DataFrame:
         rows = []
         for user, day, names in visits:
-            moment, count = datetime(2024, 1, day, 23, 59, tzinfo=UTC), len(names)
+            start, count = datetime(2024, 1, day, 23, 59, tzinfo=UTC), len(names)
+            times = [start + timedelta(minutes=place * minutes_apart) for place in range(count)]
             rows.append((
-                f"{user}{day}{names}", date(2024, 1, day), user, None, moment, moment, count, list(names),
-                [event_type] * count, [moment] * count, [None] * count, [None] * count, [1] * count,
+                f"{user}{day}{names}", date(2024, 1, day), user, None, start, times[-1], count, list(names),
+                [event_type] * count, times, [None] * count, [None] * count, [1] * count,
             ))  # fmt: skip
         return spark.createDataFrame(rows, SESSIONS.schema)
 

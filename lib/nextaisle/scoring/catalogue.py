@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from nextaisle.changes import changed_sessions
 from nextaisle.contract.vocabulary import latest_items
 
 log = logging.getLogger(__name__)
@@ -47,13 +48,18 @@ class Catalogue:
 
 
 def read_catalogue(
-    items: DataFrame, sessions: DataFrame, day: date, target_event_types: Sequence[str], not_for_sale: Sequence[str]
+    items: DataFrame,
+    sessions: DataFrame,
+    day: date,
+    zone: str,
+    target_event_types: Sequence[str],
+    not_for_sale: Sequence[str],
 ) -> Catalogue:
     """The vocabulary with its popularity as of `day`. One row per item comes to the driver.
 
     Items of later days are hidden, for lists of an old day.
     """
-    counts = _recent_counts(sessions, day, target_event_types)
+    counts = _recent_counts(sessions, day, zone, target_event_types)
     known = latest_items(items).select("item_index", "item_id", "first_seen_date", "last_seen_date")
     rows = known.join(counts, "item_id", "left").select(
         "item_index", "item_id", F.xxhash64("item_id").alias("tie_key"),
@@ -65,12 +71,16 @@ def read_catalogue(
     return _catalogue(found, not_for_sale)
 
 
-def _recent_counts(sessions: DataFrame, day: date, target_event_types: Sequence[str]) -> DataFrame:
-    """Target events of each item in sessions that began in the last POPULAR_DAYS days through `day`."""
-    is_recent = F.col("session_date").between(F.lit(day - timedelta(days=POPULAR_DAYS - 1)), F.lit(day))
-    events = sessions.where(is_recent).select(F.explode(F.arrays_zip("item_ids", "event_types")).alias("event"))
-    targets = events.where(F.col("event.event_types").isin(*target_event_types) & F.col("event.item_ids").isNotNull())
-    return targets.groupBy(F.col("event.item_ids").alias("item_id")).agg(F.count("*").alias("recent_count"))
+def _recent_counts(sessions: DataFrame, day: date, zone: str, target_event_types: Sequence[str]) -> DataFrame:
+    """Target events of each item in the last POPULAR_DAYS days through `day`, whenever their sessions began."""
+    first = day - timedelta(days=POPULAR_DAYS - 1)
+    recent = changed_sessions(sessions, first, zone).where(F.col("session_date") <= F.lit(day))
+    zipped = F.arrays_zip("item_ids", "event_types", "event_times")
+    events = recent.select(F.explode(zipped).alias("event")).select("event.*")
+    is_recent = F.from_utc_timestamp("event_times", zone).cast("date").between(F.lit(first), F.lit(day))
+    is_target = F.col("event_types").isin(*target_event_types) & F.col("item_ids").isNotNull()
+    targets = events.where(is_recent & is_target)
+    return targets.groupBy(F.col("item_ids").alias("item_id")).agg(F.count("*").alias("recent_count"))
 
 
 def _catalogue(rows: pa.Table, not_for_sale: Sequence[str]) -> Catalogue:

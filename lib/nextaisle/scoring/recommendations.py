@@ -28,8 +28,8 @@ def score_users(
     """
     champion = load_champion(settings.tracking, items)
     scoring, targets = settings.scoring, settings.evaluation.target_event_types
-    catalogue = read_catalogue(items, sessions, day, targets, scoring.not_for_sale)
     zone = settings.source.time_zone
+    catalogue = read_catalogue(items, sessions, day, zone, targets, scoring.not_for_sale)
     known = histories_as_of(sequences, day, _HISTORY, settings.sequences.max_events, zone)
     histories = with_earlier_items(known, sessions, items, scoring.exclude, day, zone)
     listed_users = read_listed_users(sequences.sparkSession, settings.users, zone)
