@@ -2,22 +2,9 @@
 
 from typing import Final
 
-from nextaisle.contract.tables import ITEMS, SEQUENCES, USERS
+from nextaisle.contract.tables import ITEMS, USERS
 from nextaisle.quality.expectations import WARNING, Expectation, Suite, not_null, unique
 from nextaisle.quality.suites.words import AS_IT_IS
-
-_ITEMS = Suite(
-    SEQUENCES,
-    """
-    select day, item_id, item_index, known_index
-    from (
-      select distinct as_of_date as day, event.item_ids as item_id, event.item_indices as item_index
-      from {sequences} lateral view explode(arrays_zip(item_ids, item_indices)) as event
-    ) left join (select distinct item_id, item_index as known_index from {items}) using (item_id)
-    """,
-    ("item_id", "item_index"),
-    (Expectation("relationships_items", "item_index = known_index"),),
-)
 
 _ITEMS = Suite(
     ITEMS,
