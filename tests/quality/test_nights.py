@@ -145,9 +145,15 @@ def test_a_plan_leaves_out_what_is_done_and_follows_what_may_change(
     assert actions(shop)["build_sessions"] == "events may change"
 
 
-def test_logs_that_are_not_there_are_told_and_no_error(spark: SparkSession, shop: Settings) -> None:
+def test_logs_that_are_not_there_are_told_and_no_error(
+    spark: SparkSession, shop: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
     outcome = execute(status.JOB, shop, spark, None, None)
     assert (outcome.exit_code, outcome.rows["steps_to_run"], outcome.rows["tables_to_build"]) == (0, 0, 17)
+    # Tables without days are missing as a whole, also one that is laid out by something else.
+    shown = [line.split() for line in capsys.readouterr().err.splitlines()]
+    missing = [words[1] for words in shown if "all" in words and "never" in words]
+    assert missing == ["source_files", "identities", "items", "users", "evaluation_cases", "evaluations"]
 
 
 def fill(spark: SparkSession, settings: Settings, *days: int) -> None:

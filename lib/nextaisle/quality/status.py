@@ -45,7 +45,7 @@ def _tables(states: Sequence[TableState]) -> Grid:
     grid = _grid("Tables", "table", "rows", "days", "missing", "stale", "changed since", "last run")
     for state in states:
         # A table without days is built, missing or stale as a whole.
-        whole = "" if state.is_up_to_date or state.table.partition else "all"
+        whole = "" if state.is_up_to_date or state.table.day else "all"
         missing, stale = _told(state.missing), _told(state.stale)
         grid.add_row(
             state.table.name, f"{state.row_count:,}", _told(state.days), missing or ("" if state.row_count else whole),
