@@ -11,7 +11,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.tables import CATEGORY_PRICES, SESSIONS, USER_PROFILES
 from nextaisle.profiles import category_prices_of, events_since, rebuild_profiles
-from nextaisle.profiles.attributes import first_day_touched
+from nextaisle.profiles.attributes import first_day_of_changed_attributes
 from nextaisle.profiles.prices import mean_prices
 from nextaisle.sessions import rebuild_sessions
 from tests.profiles.shop import DAYS, Event, State, events_of, items_of
@@ -113,4 +113,4 @@ def test_a_users_price_level_is_what_they_paid_over_the_mean(spark: SparkSession
 def test_attributes_touch_no_day_before_they_hold_or_their_item_is_seen(
     spark: SparkSession, states: tuple[State, ...], touched: date | None
 ) -> None:
-    assert first_day_touched(items_of(spark, STATES), items_of(spark, states), "category") == touched
+    assert first_day_of_changed_attributes(items_of(spark, STATES), items_of(spark, states), "category") == touched

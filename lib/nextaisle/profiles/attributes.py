@@ -21,7 +21,7 @@ def with_attributes(events: DataFrame, items: DataFrame, category: str) -> DataF
     return joined.withColumns({"category": F.col("held.category"), "brand": F.col("held.brand")}).drop("states", "held")
 
 
-def first_day_touched(earlier: DataFrame, items: DataFrame, category: str) -> date | None:
+def first_day_of_changed_attributes(earlier: DataFrame, items: DataFrame, category: str) -> date | None:
     """The first day on which an event can have another category or brand than with the items of an earlier build.
 
     A state of attributes speaks of no day before it holds, nor of one before the item was first seen. None where

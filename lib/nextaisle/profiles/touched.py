@@ -9,7 +9,7 @@ from pyspark.errors import PySparkException
 from nextaisle.changes import EVERYTHING, first_day_to_build, last_version_read
 from nextaisle.contract.tables import ITEMS, SESSIONS
 from nextaisle.job import Night
-from nextaisle.profiles.attributes import first_day_touched
+from nextaisle.profiles.attributes import first_day_of_changed_attributes
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +24,9 @@ def first_touched_day(night: Night, job: str) -> date:
         return EVERYTHING
     items, category = night.store.read(ITEMS), night.settings.profiles.category
     try:
-        touched = first_day_touched(night.store.read_earlier(ITEMS, version), items, category)
+        changed = first_day_of_changed_attributes(night.store.read_earlier(ITEMS, version), items, category)
     except (PySparkException, Py4JJavaError) as error:
         # VACUUM has taken files of that version.
         log.warning("version %d of table items cannot be read any more; building everything: %s", version.number, error)
         return EVERYTHING
-    return max(EVERYTHING, min(first, touched or first))
+    return max(EVERYTHING, min(first, changed or first))
