@@ -22,19 +22,19 @@ def run(night: Night) -> Result:
     store.pin(*JOB.writes)
     first = first_touched_day(night, JOB.name)
     sessions = store.read(SESSIONS)
-    where = f">= DATE'{first:%Y-%m-%d}'"
+    event_days, profile_days = (f"{day} >= DATE'{first:%Y-%m-%d}'" for day in ("event_date", "as_of_date"))
     events = events_since(sessions, store.read(ITEMS), first, settings.profiles, zone)
-    store.replace(CATEGORY_PRICES, category_prices_of(events), f"event_date {where}")
+    store.replace(CATEGORY_PRICES, category_prices_of(events), event_days)
     since = F.date_sub(F.lit(first), settings.profiles.price_days - 1)
     prices = store.fresh().read(CATEGORY_PRICES).where(F.col("event_date") >= since)
     users = changed_sessions(sessions, first, zone).select("user_id").distinct()
     seeds = store.latest_rows(USER_PROFILES, SEED, users, first).frame()
-    store.replace(USER_PROFILES, rebuild_profiles(events, seeds, prices, settings.profiles), f"as_of_date {where}")
+    store.replace(USER_PROFILES, rebuild_profiles(events, seeds, prices, settings.profiles), profile_days)
     graph = rebuild_item_graph(sessions, first, settings.item_graph, zone)
-    store.replace(ITEM_GRAPH, graph, f"event_date {where}")
+    store.replace(ITEM_GRAPH, graph, event_days)
     built = store.fresh()
-    profiles, pairs = built.read(USER_PROFILES).where(f"as_of_date {where}"), built.read(ITEM_GRAPH)
-    counts = {"profiles": profiles.count(), "pairs": pairs.where(f"event_date {where}").count()}
+    profiles, pairs = built.read(USER_PROFILES).where(profile_days), built.read(ITEM_GRAPH).where(event_days)
+    counts = {"profiles": profiles.count(), "pairs": pairs.count()}
     return Result(counts | count_left_out(sessions, first, settings.item_graph, zone))
 
 
