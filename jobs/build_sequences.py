@@ -39,7 +39,7 @@ def run(night: Night) -> Result:
     # Before its sources: seeds that another run makes meanwhile, of later sessions, would not fit these.
     store.pin(*JOB.writes)
     sessions, sequences = store.read(SESSIONS), store.read(SEQUENCES)
-    zone, known_through = settings.source.time_zone, last_logged_day(night)
+    zone = settings.source.time_zone
     due = compacted_through(last_day_of_events(store, zone) or last_day_known(night), settings.sequences.daily_days)
     first = first_day_to_build(night, JOB.name, SESSIONS)
     # A compacted day cannot be built alone; nor can one that was compacted when the last event lay later.
@@ -50,7 +50,7 @@ def run(night: Night) -> Result:
     users = changed.select("user_id").distinct()
     # What items take are many small Spark jobs, which leave cores idle.
     with beside(night.spark, lambda: rows_by_user(changed, store.latest_rows(SEQUENCES, SEED, users, first))) as rows:
-        _extend(night, first, known_through)
+        _extend(night, first)
         vocabulary = read_lookup(store.fresh().read(ITEMS))
     store.replace(SEQUENCES, rebuild_sequences(rows.result(), vocabulary, first, due, settings), where)
     if first != EVERYTHING and due > done:
@@ -60,9 +60,10 @@ def run(night: Night) -> Result:
     return Result(counts | compacted_count(due if first == EVERYTHING else max(due, done)))
 
 
-def _extend(night: Night, first: date, known_through: date) -> None:
+def _extend(night: Night, first: date) -> None:
     """The vocabulary, and who exists."""
     store, settings, zone = night.store, night.settings, night.settings.source.time_zone
+    known_through = last_logged_day(night)
     catalogue = read_catalogue(night.spark, settings.items, zone)
     events, items = store.read(EVENTS), store.read(ITEMS)
     store.replace(ITEMS, rebuild_items(events, catalogue, items, first, known_through), "true")
