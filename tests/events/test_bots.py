@@ -107,6 +107,22 @@ def test_a_late_event_makes_a_day_a_bots_and_a_mended_log_gives_it_back(shop: Sh
     assert shop.contents() == before
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", ["bots.events_per_day", "events.max_per_user_day"])
+def test_an_event_set_apart_is_in_one_place_after_an_earlier_day_of_the_logs_took_it_over(
+    rule: str, spark: SparkSession, tmp_path: Path
+) -> None:
+    shop = Shop(spark, tmp_path, JSON_LINES | {rule: 3})
+    lines = [record("u", f"01 10:00:0{n}", item=str(n)) for n in range(4)]
+    shop.write(2, lines)
+    shop.write(1, lines[3:])
+    shop.clean(2)
+    shop.clean(1)
+    whole = replace(shop, tables="whole")
+    whole.clean(1, 2)
+    assert shop.contents() == whole.contents()
+
+
 def test_rules_that_make_bots_of_most_users_stop_the_night(shop: Shop) -> None:
     shop.write(1, [record(user, f"01 10:00:0{n}", item=str(n)) for user in "uv" for n in range(4)])
     shop.write(1, [record("w", "01 10:00:00")], "2.json")

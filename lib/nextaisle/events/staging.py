@@ -215,10 +215,7 @@ def _judged(
     if not touched:
         return records, counted, touched
     others = stored_events(store, F.expr(days_literal("event_date", touched)) & stays)
-    # An event that arrived again, for an earlier day of the logs than the one that keeps it now, moves there.
-    taken = new.where(TAKES_OVER).select(*EVENTS.key)
-    others = others.join(taken, list(EVENTS.key), "left_anti")
-    others = others.withColumns({OUTCOME: F.lit(ACCEPTED), ORIGIN: F.lit(STORED)})
+    others = _without_taken(others, new.where(TAKES_OVER).select(*EVENTS.key)).withColumn(ORIGIN, F.lit(STORED))
     unjudged = records.unionByName(others, allowMissingColumns=True)
     judged = with_verdicts(unjudged, [tally, tally_of_stored(others)], settings)
     if judged is unjudged:
@@ -226,6 +223,18 @@ def _judged(
         stored = _counted(unjudged.where(F.col(ORIGIN) == STORED), flags)
         return judged, counted.unionByName(stored), touched
     return judged, _counted(judged, flags), touched
+
+
+def _without_taken(others: DataFrame, taken: DataFrame) -> DataFrame:
+    """Stored events with OUTCOME, but for those that arrived again for an earlier day of the logs, and move there.
+
+    Of them one that was set apart stays, as a duplicate: so its own day of the logs counts as one whose rows change.
+    """
+    is_taken = F.col("is_taken").isNotNull()
+    others = others.join(taken.withColumn("is_taken", F.lit(True)), list(EVENTS.key), "left")
+    others = others.where(~is_taken | (F.col(STORED_OUTCOME) != ACCEPTED))
+    outcome = F.when(is_taken, F.lit(DUPLICATE)).otherwise(F.lit(ACCEPTED))
+    return others.withColumn(OUTCOME, outcome).drop("is_taken")
 
 
 def _counted(records: DataFrame, flags: Sequence[str]) -> DataFrame:
