@@ -55,6 +55,14 @@ def test_what_a_mended_day_has_lost_belongs_to_the_later_day_that_brought_it_aga
     assert unread(shop) == [ONE]
     shop.clean(1)
     assert (unread(shop), shop.contents()) == ([], first)
+    # Nor does it matter that the later day brought it first, and no repetition was counted.
+    backwards = replace(shop, tables="backwards")
+    backwards.clean(2)
+    backwards.clean(1)
+    goes.rename(away)
+    backwards.clean(1)
+    assert backwards.contents() == replace(shop, tables="whole").contents()
+    away.rename(goes)
     # Without events nothing was read, whatever source_files says.
     (shop.root / "tables" / "events").rename(shop.root / "away")
     assert unread(shop) == [ONE, TWO]

@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from datetime import date, timedelta
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nextaisle.config import Settings, Source
+from nextaisle.config import Events, Settings, Source
 from nextaisle.contract.errors import ConfigurationError
-from nextaisle.contract.tables import EVENTS
+from nextaisle.contract.tables import EVENTS, SOURCE_FILES
 from nextaisle.events.files import DATE, SourceFile, list_files, read_files
 from nextaisle.events.mapping import INGEST_DATE
 from nextaisle.events.stored import days_ahead, may_hold, stored_events
@@ -37,36 +37,45 @@ def files_delivering_again(
 ) -> list[SourceFile]:
     """Files of later days that may bring what is stored of `days` and no longer in their files, which are `accepted`.
 
-    A repetition is dropped and nothing is kept of it, so it can only be found where it was.
+    Of a repetition nothing is kept, nor of an event that an earlier day of the logs took over, so neither can be found
+    but in the files: all those that an event so old may come with are read again.
     """
-    rules = settings.events
-    reach = rules.max_late_days and rules.max_late_days + days_ahead(rules)
-    files = _later_files_with_repetitions(store.spark, settings.source, store, days, reach) if days else []
-    if not files:
+    if not days:
         return []
-    stored = stored_events(store, F.col(INGEST_DATE).isin(*days) & may_hold(rules, days)).select(*EVENTS.key)
+    rules = settings.events
+    latest = days[-1] + timedelta(days=days_ahead(rules))
+    # After an ordinary night's days none was read, and no event is looked for.
+    if store.read(SOURCE_FILES).where(_is_later(rules, days, days[0], latest)).isEmpty():
+        return []
+    stored = stored_events(store, F.col(INGEST_DATE).isin(*days) & may_hold(rules, days))
     lost = stored.join(accepted.select(*EVENTS.key), list(EVENTS.key), "left_anti")
-    return [] if lost.isEmpty() else files
+    span = lost.agg(F.min(INGEST_DATE).alias("first"), F.max("event_date").alias("last")).collect()[0]
+    if span["first"] is None:
+        return []
+    return _files_as_read(store, settings.source, _is_later(rules, days, span["first"], span["last"]))
 
 
-def _later_files_with_repetitions(
-    spark: SparkSession, source: Source, store: Store, days: Collection[date], reach: int
-) -> list[SourceFile]:
-    """Files of the days of logs up to `reach` days after `days` (0: of all later ones) that repeated stored events.
+def _is_later(rules: Events, days: Collection[date], first: date, last: date) -> Column:
+    """Other days of the logs, after `first`, that may bring what happened until `last`."""
+    latest = last + timedelta(days=rules.max_late_days) if rules.max_late_days else date.max
+    return F.col(INGEST_DATE).between(F.lit(first), F.lit(latest)) & ~F.col(INGEST_DATE).isin(*days)
+
+
+def _files_as_read(store: Store, source: Source, is_wanted: Column) -> list[SourceFile]:
+    """Files that were read for the days that are wanted, and by the rules of now: by others they are unread anyway.
 
     A day of which a file is gone, or is another now, is left out: what stands of it must not be lost.
     """
-    day, last = F.col("ingest_date"), max(days) + timedelta(days=reach) if reach else date.max
-    is_later = day.between(F.lit(min(days)), F.lit(last)) & ~day.isin(*days)
-    repeating = {row["ingest_date"] for row in read_files(store, is_later & (F.col("duplicate_count") > 0)).values()}
-    if not repeating:
+    key = source_key(source)
+    read = read_files(store, is_wanted & (F.coalesce("source_key", F.lit(key)) == key))
+    if not read:
         return []
-    read = read_files(store, day.isin(*repeating))
-    files = [file for file in list_files(spark, source, min(repeating), max(repeating)) if file.identity in read]
-    gone = {read[identity]["ingest_date"] for identity in read.keys() - {file.identity for file in files}}
+    days = [row[INGEST_DATE] for row in read.values()]
+    files = [file for file in list_files(store.spark, source, min(days), max(days)) if file.identity in read]
+    gone = {read[identity][INGEST_DATE] for identity in read.keys() - {file.identity for file in files}}
     if gone:
-        log.warning("files of %s are not there as they were read; what they repeated is not looked for", min(gone))
-    dated = [replace(file, day=read[file.identity]["ingest_date"]) for file in files]
+        log.warning("files of %s are not there as they were read; what they brought again is not looked for", min(gone))
+    dated = [replace(file, day=read[file.identity][INGEST_DATE]) for file in files]
     return [file for file in dated if file.day not in gone]
 
 
