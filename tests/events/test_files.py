@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EVENTS, SOURCE_FILES
-from nextaisle.events.files import files_of
+from nextaisle.events.files import files_of, list_files
 from nextaisle.store import Store
 from tests.events.shops import JSON_LINES, Shop, record
 
@@ -52,6 +52,16 @@ def test_a_file_beside_itself_packed_is_refused_with_both_names(shop: Shop) -> N
     twin.write_bytes(gzip.compress(b""))
     with pytest.raises(InputError, match=re.escape("1.json.GZ is ") + ".*1.json once more"):
         listed(shop, f"{shop.root}/logs/{{date}}/*")
+
+
+@pytest.mark.parametrize("name", ["0000-00-00", "2024-02-30"])
+def test_a_folder_of_a_day_that_no_calendar_has_is_named(shop: Shop, name: str) -> None:
+    shop.write(1, [record("u", "01 10:00:00")])
+    (shop.root / "logs" / "2024-01-01").rename(shop.root / "logs" / name)
+    shop.write(1, [record("u", "01 10:00:00")])
+    with pytest.raises(InputError, match=f"{name}/1.json is of {name}, a day that no calendar has"):
+        list_files(shop.spark, shop.settings().source)
+    assert listed(shop, f"{shop.root}/logs/{{date}}/*") == ["2024-01-01/1.json"]
 
 
 def test_a_name_that_cannot_be_listed_is_said(shop: Shop) -> None:

@@ -48,7 +48,7 @@ def list_files(
     """The files of `source`, in order of their paths; with {date} only those of the days first to last.
 
     Raises:
-        InputError: no path is configured, or nothing is there.
+        InputError: no path is configured, or nothing is there, or a path names a day that no calendar has.
     """
     if not source.path:
         raise InputError("source.path is empty; say in an overlay where the logs are")
@@ -204,16 +204,19 @@ def _day_in(pattern: str) -> Callable[[str], date | None]:
 
     def day(path: str) -> date | None:
         found = place.search(path) or re.search(_DAY, path)
-        return _real_day(found.group(1)) if found else None
+        return _real_day(found.group(1), path) if found else None
 
     return day
 
 
-def _real_day(text: str) -> date | None:
+def _real_day(text: str, path: str) -> date:
     try:
         return date.fromisoformat(text)
-    except ValueError:
-        return None
+    except ValueError as error:
+        raise InputError(
+            f"{path} is of {text}, a day that no calendar has; mend its name, or move it away, or say --date, or --from "
+            "and --to"
+        ) from error
 
 
 def _glob(spark: SparkSession, pattern: str) -> list[Any]:
