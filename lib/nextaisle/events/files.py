@@ -214,8 +214,8 @@ def _real_day(text: str, path: str) -> date:
         return date.fromisoformat(text)
     except ValueError as error:
         raise InputError(
-            f"{path} is of {text}, a day that no calendar has; mend its name, or move it away, or say --date, or --from "
-            "and --to"
+            f"{path} is of {text}, a day that no calendar has; mend its name, or move it away, or say --date, or "
+            "--from and --to"
         ) from error
 
 
