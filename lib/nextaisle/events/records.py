@@ -33,7 +33,8 @@ JSON_OPTIONS: Final = {
 }
 _LINE: Final = "_nextaisle_line"
 _BLANKS: Final = " \t\r\n"
-_OBJECT_AFTER_OBJECT: Final = r"\}\s*,?\s*\{"
+# Within an object there follow on a bracket, as a rule, other closing ones, or a comma and a key, a number or a list.
+_MAY_BE_MORE: Final = r"[}\]]\s*(,\s*[^\s\"\d\[-]|[^\s,\]}])"
 
 
 def read_records(spark: SparkSession, source: Source, files: Sequence[SourceFile]) -> DataFrame:
@@ -90,14 +91,15 @@ def parse_lines(lines: DataFrame, source: Source) -> DataFrame:
 def _is_one_object(line: str) -> Column:
     """Whether nothing follows the first object: Spark would drop it in silence.
 
-    Only lines where an object follows another, be it within an array, are parsed a second time.
+    Only lines where something odd follows a bracket, or an object another, be it in an array, are parsed a second time.
     """
     # Most are flat: their first closing brace is their end. In bytes, as counting characters takes as long as parsing.
     is_flat = F.octet_length(F.substring_index(F.col(line), "}", 1)) + 1 == F.octet_length(F.col(line))
-    as_array = F.concat(F.lit("["), F.col(line), F.lit("]"))
-    is_single = F.coalesce(F.json_array_length(as_array) == 1, F.lit(False))
+    # As the value of a key, since a bracket of its own could end a list.
+    as_value = F.concat(F.lit('[{"":'), F.col(line), F.lit("}]"))
+    is_single = F.coalesce(F.json_array_length(as_value) == 1, F.lit(False))
     ends = F.endswith(F.rtrim(F.col(line), F.lit(_BLANKS)), F.lit("}"))
-    others = ends & F.when(F.rlike(F.col(line), F.lit(_OBJECT_AFTER_OBJECT)), is_single).otherwise(F.lit(True))
+    others = ends & F.when(F.rlike(F.col(line), F.lit(_MAY_BE_MORE)), is_single).otherwise(F.lit(True))
     return F.when(is_flat, F.lit(True)).otherwise(others)
 
 
