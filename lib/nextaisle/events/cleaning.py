@@ -59,8 +59,7 @@ def with_identity(
     has_ids: bool,
     counted: DataFrame | None = None,
 ) -> DataFrame:
-    """Fills event_id where the log has none, and adds OUTCOME, TAKES_OVER and CONFLICTS: what is there already is a
-    duplicate.
+    """Adds OUTCOME, TAKES_OVER and CONFLICTS: what is there already is a duplicate. Identical records get ids apart.
 
     `new` is `tally_of_new`; `history` holds event_id, event_date and ingest_date of what is stored already and
     stays; `counted` those of its events that identical records are counted on from. `events` are read several times.
@@ -94,7 +93,7 @@ def _alone(events: DataFrame) -> DataFrame:
     return events.withColumns({OUTCOME: outcome, TAKES_OVER: nothing, CONFLICTS: nothing}).drop(_HASH, REASON, ORDER)
 
 
-def with_hash(events: DataFrame) -> DataFrame:
+def with_event_id(events: DataFrame) -> DataFrame:
     """Fills event_id, where the log has none, with 128 bits of xxHash over the mapped fields.
 
     Fields that are unknown have no part in it but their places, so that ids stay when the table gains a column.

@@ -83,7 +83,7 @@ def files_of(
     files = list_files(spark, source, first, last)
     _check_single(files)
     if DATE in source.path:
-        if last and not any(file.day == last for file in files) and not _is_empty_day(spark, source, last):
+        if last and not any(file.day == last for file in files) and not _has_folder_of(spark, source, last):
             raise InputError(f"{absolute(source.path).replace(DATE, str(last))}: not there; no logs for {last} yet?")
         return files
     read = read_files(store)
@@ -102,7 +102,7 @@ def days_of(
     found = {day for file in files if (day := file.day or last)}
     if first and last and DATE in source.path:
         asked = {first + timedelta(days=n) for n in range((last - first).days + 1)}
-        found |= {day for day in asked - found if _is_empty_day(spark, source, day)}
+        found |= {day for day in asked - found if _has_folder_of(spark, source, day)}
     elif last and first == last:
         found.add(last)
     return tuple(sorted(found))
@@ -231,7 +231,7 @@ def _glob(spark: SparkSession, pattern: str) -> list[Any]:
         ) from error
 
 
-def _is_empty_day(spark: SparkSession, source: Source, day: date) -> bool:
+def _has_folder_of(spark: SparkSession, source: Source, day: date) -> bool:
     """Whether the day's folder is there; a day in the name of a file is there with its file, or not."""
     place = absolute(source.path).replace(DATE, str(day))
     return DATE in source.path.rpartition("/")[0] and _has_folder(spark, place)

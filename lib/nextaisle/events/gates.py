@@ -20,8 +20,8 @@ def check_shares(batch: Batch, settings: Settings) -> None:
     Bytes are weighed beside records: a quote that never ends makes one record of all that follows it.
 
     Raises:
-        GateError: a larger share than max_rejected_share was refused, or repeats an id but not its event, or than
-            max_user_share are bots.
+        GateError: a larger share than max_rejected_share was refused, or repeats an id but not its event, or a larger
+            share of users than max_user_share are bots.
     """
     most = settings.events.max_rejected_share
     own = [row for row in batch.groups if row[ORIGIN] == NEW and row[OUTCOME] != reasons.BOT]

@@ -122,7 +122,7 @@ def with_event_date(events: DataFrame, zone: str) -> DataFrame:
 
 
 def with_reason(events: DataFrame, rules: Events, zone: str, policies: Mapping[str, Column]) -> DataFrame:
-    """Adds REASON: why the record is refused, the first that holds in the order of contract/reasons.py, or null.
+    """Adds REASON: why the record is refused, the first that holds in the order of OF_THE_RECORD, or null.
 
     `policies` are further reasons, each with its test. Adds ORDER and BYTES too. A record that fits drops what only a
     refused one is kept and read again by.
@@ -152,7 +152,8 @@ def with_reason(events: DataFrame, rules: Events, zone: str, policies: Mapping[s
         reasons.MISSING_ITEM: needs_item & F.col("item_id").isNull(),
         **policies,
     }
-    reason = F.coalesce(*[F.when(test, F.lit(name)) for name, test in tests.items()])
+    ordered = sorted(tests, key=reasons.OF_THE_RECORD.index)
+    reason = F.coalesce(*[F.when(tests[name], F.lit(name)) for name in ordered])
     judged = events.withColumn(REASON, reason)
     kept = {name: F.when(F.col(REASON).isNotNull(), F.col(name)) for name in (RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA)}
     return judged.withColumns({ORDER: F.xxhash64(RECORD, ROW), BYTES: F.length(RECORD)}).withColumns(kept)

@@ -53,7 +53,7 @@ def changes(policies: Policies) -> list[str]:
 def with_policies(records: DataFrame, policies: Policies, stored: DataFrame | None = None) -> DataFrame:
     """Odd values clipped or emptied, then missing ones filled; a flag for each of `changes` says where.
 
-    `records` have OUTCOME as of `with_outcome`. Where `stored` has events of the same days of the logs, they count too
+    `records` have OUTCOME as of `with_identity`. Where `stored` has events of the same days of the logs, they count too
     for what is typical of a day.
     """
     is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD)

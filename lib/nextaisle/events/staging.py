@@ -21,7 +21,7 @@ from nextaisle.events.cleaning import (
     by_user,
     tally_of_new,
     tally_of_stored,
-    with_hash,
+    with_event_id,
     with_identity,
     with_verdicts,
 )
@@ -164,7 +164,7 @@ def _dated(mapped: DataFrame, listed: DataFrame, found: Sequence[date]) -> DataF
 
 def _fitted(settings: Settings, mapped: DataFrame) -> DataFrame:
     source = settings.source
-    return with_reason(with_hash(mapped), settings.events, source.time_zone, refusals(source.policies))
+    return with_reason(with_event_id(mapped), settings.events, source.time_zone, refusals(source.policies))
 
 
 def _narrowly_staged(fitted: DataFrame, settings: Settings) -> DataFrame:
