@@ -67,7 +67,12 @@ def user_ids(path: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("by_python", "is_reached", "most_shared"),
-    [(True, True, 99), (True, True, 3), (False, True, 99), (True, False, 99)],
+    [
+        (True, True, 99),
+        pytest.param(True, True, 3, marks=pytest.mark.slow),
+        pytest.param(False, True, 99, marks=pytest.mark.slow),
+        (True, False, 99),
+    ],
 )
 def test_they_are_the_rows_that_spark_finds(
     spark: SparkSession,
@@ -106,6 +111,7 @@ def test_of_a_file_with_embedded_rows_no_row_group_is_read(
     assert told(found) == [tuple(expected[SEQUENCES.names.index(name)] for name in names)]
 
 
+@pytest.mark.slow
 def test_rows_that_somebody_deleted_stay_so(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
     store = written(spark, settings, tmp_path, 1)
     table = f"delta.`{store.location(SEQUENCES)}`"

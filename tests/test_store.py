@@ -245,7 +245,7 @@ def test_a_table_whose_first_commit_was_killed_is_made_anew(spark: SparkSession,
     assert days_of(store) == [1]
 
 
-@pytest.mark.parametrize("by_python", [True, False])
+@pytest.mark.parametrize("by_python", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_rows_that_are_gone_take_no_other_file_of_their_day_along(
     spark: SparkSession, store: Store, by_python: bool
 ) -> None:

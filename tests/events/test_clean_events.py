@@ -134,7 +134,9 @@ def test_days_one_by_one_in_any_order_hold_what_one_pass_holds(clean: Clean, row
     assert [row[EVENTS.names.index("item_id")] for row in contents[0]] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize(("rule", "accepted", "duplicates"), [("keep", 3, 0), ("drop", 2, 1)])
+@pytest.mark.parametrize(
+    ("rule", "accepted", "duplicates"), [("keep", 3, 0), pytest.param("drop", 2, 1, marks=pytest.mark.slow)]
+)
 def test_identical_records_of_a_log_without_ids_follow_the_rule(
     rule: str, accepted: int, duplicates: int, clean: Clean, tmp_path: Path
 ) -> None:
