@@ -102,7 +102,8 @@ def test_a_model_is_judged_beside_the_baselines_and_the_better_one_is_champion(s
     assert cases.where("model = 'candidate'").select(F.sum("cases")).collect()[0][0] == 3
 
 
-@pytest.mark.parametrize("fault", [pytest.param("vocabulary", marks=pytest.mark.slow), "version"])
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["vocabulary", "version"])
 def test_a_champion_that_cannot_be_judged_gives_way(shop: Shop, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as earlier:
         if fault == "version":

@@ -231,6 +231,7 @@ def test_a_binary_file_is_unreadable_lines(clean: Clean, rows: Rows, tmp_path: P
     assert {row[0] for row in rows(REJECTED_EVENTS, "reason")} == {"unreadable"}
 
 
+@pytest.mark.slow
 def test_an_empty_day_is_a_day_without_events_and_a_missing_one_is_missing(
     clean: Clean, rows: Rows, tmp_path: Path
 ) -> None:
