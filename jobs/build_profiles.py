@@ -28,7 +28,7 @@ def run(night: Night) -> Result:
     since = F.date_sub(F.lit(first), settings.profiles.price_days - 1)
     prices = store.fresh().read(CATEGORY_PRICES).where(F.col("event_date") >= since)
     users = changed_sessions(sessions, first, zone).select("user_id").distinct()
-    seeds = store.latest_rows(USER_PROFILES, SEED, users, first).frame()
+    seeds = store.latest_rows(USER_PROFILES, SEED, users, first)
     store.replace(USER_PROFILES, rebuild_profiles(events, seeds, prices, settings.profiles), profile_days)
     graph = rebuild_item_graph(sessions, first, settings.item_graph, zone)
     store.replace(ITEM_GRAPH, graph, event_days)

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nextaisle.arrays import hashed
+from nextaisle.contract.errors import SchemaError
 from nextaisle.decimals import MONEY
-from nextaisle.embedded import EmbeddedRows, embedded_rows, embedded_users
+from nextaisle.embedded import USER_HASH, EmbeddedFile, EmbeddedRows, places_of
 
 SCHEMA = pa.schema(
     [
@@ -34,7 +34,6 @@ SCHEMA = pa.schema(
     ]
 )
 BITS = 63
-HASHES = [3262765634605483607, 1760245841805064774, 14987232596441094395]
 WHOLE = st.integers(-(2**BITS), 2**BITS - 1)
 MONEYS = st.integers(-(10**18) + 1, 10**18 - 1).map(lambda number: Decimal(number).scaleb(-4))
 INSTANTS = st.one_of(WHOLE, st.integers(0, 3000).map(lambda second: second * 1_000_000))
@@ -78,13 +77,26 @@ def written(path: Path) -> Iterator[tuple[pq.ParquetWriter, EmbeddedRows]]:
         embedded.close()
 
 
-def found(path: Path, users: list[str], names: list[str]) -> tuple[pa.Table, int]:
-    """The rows, and how many bytes were said to be read."""
-    read: list[int] = []
-    batches = list(embedded_rows(str(path), pa.array(users, pa.string()), names, read.append))
+def hash_of(users: list[str]) -> list[int]:
+    """A number that grows with theirs; two users have one."""
+    return [(int(user[1:]) - 8) // 2 * 1000 for user in users]
+
+
+def with_hash(rows: pa.Table) -> pa.Table:
+    return rows.append_column(USER_HASH, pa.array(hash_of(rows["user_id"].to_pylist()), pa.int64()))
+
+
+def embed(embedded: EmbeddedRows, rows: pa.Table) -> None:
+    embedded.name_users(with_hash(rows)[USER_HASH].to_numpy())
+    embedded.hold(with_hash(rows))
+
+
+def found(path: Path, users: list[str], names: list[str]) -> pa.Table:
+    """The rows of users with the hashes of these."""
+    with EmbeddedFile(str(path)) as file:
+        batches = list(file.rows(np.unique(np.array(hash_of(users), np.int64)), names))
     schema = pa.schema([SCHEMA.field(name) for name in names])
-    rows = pa.Table.from_batches(batches).cast(schema) if batches else schema.empty_table()
-    return rows, sum(read)
+    return pa.Table.from_batches(batches).cast(schema) if batches else schema.empty_table()
 
 
 @given(st.lists(st.lists(ROW, max_size=5), max_size=3), st.sets(st.integers(0, 14)))
@@ -96,15 +108,20 @@ def test_any_row_comes_back(
     with written(path) as (writer, embedded):
         for piece in rows:
             writer.write_table(piece)
-            embedded.name_users(piece["user_id"].combine_chunks())
-            embedded.hold(piece)
+            embed(embedded, piece)
             embedded.write()
     whole = pa.concat_tables(rows) if rows else SCHEMA.empty_table()
-    users = embedded_users(str(path))
-    assert users is None if not rows else np.array_equal(users, hashed(whole["user_id"].combine_chunks()))
     assert pq.read_table(path).equals(whole)
-    expected = whole.filter(pa.array([int(user[1:]) in wanted for user in whole["user_id"].to_pylist()], pa.bool_()))
-    assert found(path, [f"u{number}" for number in wanted], SCHEMA.names)[0].equals(expected)
+    if not len(whole):
+        return
+    with EmbeddedFile(str(path)) as file:
+        assert file.hashes.tolist() == hash_of(whole["user_id"].to_pylist())
+    is_wanted = [user // 2 in {each // 2 for each in wanted} for user in map(_number, whole["user_id"].to_pylist())]
+    assert found(path, [f"u{number}" for number in wanted], SCHEMA.names).equals(whole.filter(pa.array(is_wanted)))
+
+
+def _number(user: str) -> int:
+    return int(user[1:])
 
 
 def test_numbers_that_need_all_their_bytes_come_back(tmp_path: Path) -> None:
@@ -112,54 +129,49 @@ def test_numbers_that_need_all_their_bytes_come_back(tmp_path: Path) -> None:
     rows = pa.concat_tables([table_of([(count, *[None] * 8)], count) for count in counts])
     with written(tmp_path / "a.parquet") as (writer, embedded):
         writer.write_table(rows)
-        embedded.name_users(rows["user_id"].combine_chunks())
-        embedded.hold(rows)
+        embed(embedded, rows)
     users = rows["user_id"].to_pylist()
-    assert found(tmp_path / "a.parquet", users, SCHEMA.names)[0]["event_count"].to_pylist() == counts
+    assert found(tmp_path / "a.parquet", users, SCHEMA.names)["event_count"].to_pylist() == counts
 
 
-def test_users_have_the_hashes_by_which_files_name_them() -> None:
-    """Other ones would find nobody in the files that are there."""
-    assert hashed(pa.array(["u0", "", "ß"])).tolist() == HASHES
+def test_users_that_do_not_come_in_order_are_an_error(tmp_path: Path) -> None:
+    rows = table_of([(1, *[None] * 8)] * 4, 0)
+    with (
+        pytest.raises(ValueError, match="in the order of their users' hashes"),
+        written(tmp_path / "a") as (_, embedded),
+    ):
+        embed(embedded, rows.take([2, 3, 0, 1]))
+
+
+def test_places_are_those_of_each_value_that_is_there() -> None:
+    assert places_of(np.array([3, 3, 5, 9]), np.array([1, 3, 3, 4, 9])).tolist() == [1, 2, 4]
+    assert places_of(np.array([3]), np.zeros(0, np.int64)).tolist() == []
 
 
 def test_no_reader_of_parquet_sees_them(tmp_path: Path) -> None:
     rows = table_of([(1, ["a"], [5_000_000], [Decimal(2)], [True], 7, {"view": Decimal(1)}, None, None)] * 3, 0)
     with written(tmp_path / "a.parquet") as (writer, embedded):
         writer.write_table(rows.slice(0, 2))
-        embedded.hold(rows)
+        embed(embedded, rows)
         embedded.write()
         writer.write_table(rows.slice(2))
-        embedded.name_users(rows["user_id"].combine_chunks())
     assert pl.read_parquet(tmp_path / "a.parquet")["user_id"].to_list() == ["u0", "u1", "u2"]
     assert duckdb.sql(f"SELECT count(*), max(item_ids) FROM '{tmp_path}/a.parquet'").fetchall() == [(3, ["a"])]
     assert pq.ParquetFile(tmp_path / "a.parquet").num_row_groups == 2
 
 
-def test_a_file_without_them_or_without_a_column_has_none(tmp_path: Path) -> None:
+def test_a_file_without_them_is_an_error_and_one_without_a_column_has_none(tmp_path: Path) -> None:
     rows = table_of([(1, ["a"], [5], [None], [True], 7, None, None, None)], 0)
     pq.write_table(rows, tmp_path / "plain.parquet")
     with written(tmp_path / "some.parquet") as (writer, embedded):
         writer.write_table(rows)
-        embedded.name_users(rows["user_id"].combine_chunks())
-        embedded.hold(rows.select(["user_id", "event_count"]))
+        embedded.name_users(with_hash(rows)[USER_HASH].to_numpy())
+        embedded.hold(with_hash(rows).select(["user_id", "event_count", USER_HASH]))
     with written(tmp_path / "empty.parquet"):
         pass
-    assert found(tmp_path / "plain.parquet", ["u0"], SCHEMA.names)[0].num_rows == 0
-    assert found(tmp_path / "empty.parquet", ["u0"], SCHEMA.names)[0].num_rows == 0
-    assert found(tmp_path / "some.parquet", ["u0"], SCHEMA.names)[0].num_rows == 0
-    some = found(tmp_path / "some.parquet", ["u0"], ["event_count", "user_id"])[0]
+    for name in ("plain.parquet", "empty.parquet"):
+        with pytest.raises(SchemaError, match="has no embedded rows"):
+            found(tmp_path / name, ["u0"], SCHEMA.names)
+    assert found(tmp_path / "some.parquet", ["u0"], SCHEMA.names).num_rows == 0
+    some = found(tmp_path / "some.parquet", ["u0"], ["event_count", "user_id"])
     assert some.to_pylist() == [{"event_count": 1, "user_id": "u0"}]
-
-
-def test_what_is_read_is_the_users_and_the_rows_that_are_wanted(tmp_path: Path) -> None:
-    events = [(1, ["a"] * 500, [0] * 500, [None] * 500, [True] * 500, 7, None, None, None)] * 40
-    rows = table_of(events, 0)
-    with written(tmp_path / "a.parquet") as (writer, embedded):
-        writer.write_table(rows)
-        embedded.name_users(rows["user_id"].combine_chunks())
-        embedded.hold(rows)
-    row, read = found(tmp_path / "a.parquet", ["u7", "u99"], SCHEMA.names)
-    assert row.equals(rows.slice(7, 1))
-    all_of_them = found(tmp_path / "a.parquet", [f"u{number}" for number in range(40)], SCHEMA.names)[1]
-    assert read < all_of_them / 10

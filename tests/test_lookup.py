@@ -6,19 +6,22 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, WriterProperties, write_deltalake
+from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 
 from nextaisle.config import Settings
 from nextaisle.contract.errors import SchemaError
 from nextaisle.contract.tables import SEQUENCES, Column
 from nextaisle.delta_log import DeltaLog
+from nextaisle.embedded import USER_HASH, EmbeddedFile, EmbeddedRows
 from nextaisle.kernels import ArrowRows, Part
-from nextaisle.lookup import rows_in
+from nextaisle.lookup import LatestRows, rows_in, seeds_first
 from nextaisle.store import Store
+from nextaisle.user_ranges import task_of_user, with_user_hash
 
 FIRST = date(2024, 1, 1)
 USERS, EVENTS = 120, 400
@@ -46,8 +49,10 @@ def rows(spark: SparkSession, days: int) -> DataFrame:
 
 def written(spark: SparkSession, settings: Settings, folder: Path | str, days: int, by_python: bool = True) -> Store:
     store = Store(spark, settings.store.model_copy(update={"root": str(folder)}))
-    made = rows(spark, days).repartition(2, "user_id").sortWithinPartitions("user_id", "as_of_date")
-    store.replace(SEQUENCES, ArrowRows(SEQUENCES, (Part(made),)) if by_python else made, "as_of_date IS NOT NULL")
+    made = with_user_hash(rows(spark, days)).repartition(2, task_of_user(spark))
+    made = made.sortWithinPartitions(USER_HASH, "user_id", "as_of_date")
+    by_spark = made.drop(USER_HASH)
+    store.replace(SEQUENCES, ArrowRows(SEQUENCES, (Part(made),)) if by_python else by_spark, "as_of_date IS NOT NULL")
     return store.fresh()
 
 
@@ -59,20 +64,21 @@ def users(spark: SparkSession, *numbers: int) -> DataFrame:
     return spark.createDataFrame([(f"u{number:03d}",) for number in numbers], "user_id string")
 
 
-def user_ids(path: str) -> list[str]:
-    """Of users 0 and 1 those that are in a file."""
-    known: list[str] = pq.read_table(path, columns=["user_id"], partitioning=None)["user_id"].to_pylist()
-    return [user for user in ("u000", "u001") if user in known]
+def in_order(users: DataFrame) -> pa.Table:
+    return with_user_hash(users).orderBy(USER_HASH, "user_id").toArrow()
+
+
+def found(latest: LatestRows, users: DataFrame) -> list[Any]:
+    """The rows, whoever finds them."""
+    if latest.files is None:
+        return told(latest.rows)
+    assert latest.rows.isEmpty()
+    return told(users.sparkSession.createDataFrame(latest.files.latest_rows(in_order(users)), latest.rows.schema))
 
 
 @pytest.mark.parametrize(
-    ("by_python", "is_reached", "most_shared"),
-    [
-        (True, True, 99),
-        pytest.param(True, True, 3, marks=pytest.mark.slow),
-        pytest.param(False, True, 99, marks=pytest.mark.slow),
-        (True, False, 99),
-    ],
+    ("by_python", "is_reached"),
+    [(True, True), pytest.param(False, True, marks=pytest.mark.slow), (True, False)],
 )
 def test_they_are_the_rows_that_spark_finds(
     spark: SparkSession,
@@ -81,34 +87,34 @@ def test_they_are_the_rows_that_spark_finds(
     monkeypatch: pytest.MonkeyPatch,
     by_python: bool,
     is_reached: bool,
-    most_shared: int,
 ) -> None:
+    """Of user 0 there is one on each day, of most others one on the first day alone, and of one nothing."""
     store = written(spark, settings, tmp_path / "a[1] 50%{b}?#", 12, by_python)
     if not is_reached:
         monkeypatch.setattr(DeltaLog, "folder", lambda _: None)
-    monkeypatch.setattr("nextaisle.lookup._MOST_SHARED", most_shared)
     wanted = [0, 1, 3, 4, 10, 11, 50, 119, 500]
     for day in (1, 7, 12):
         before = FIRST + timedelta(days=day)
-        found = told(store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, *wanted), before).frame())
+        latest = store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, *wanted), before)
         known = [row for row in told(store.read(SEQUENCES)) if row[1] < before and int(row[0][1:]) in wanted]
-        assert found == sorted({row[0]: row for row in sorted(known, key=lambda row: row[1])}.values())
-        assert len(found) == len(wanted) - 1
+        expected = sorted({row[0]: row for row in sorted(known, key=lambda row: row[1])}.values())
+        assert (latest.files is not None) == (by_python and is_reached)
+        assert found(latest, users(spark, *wanted)) == expected
+        assert len(expected) == len(wanted) - 1
 
 
 def test_of_a_file_with_embedded_rows_no_row_group_is_read(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
     """User 0 came every day, all of which one build made: the row of the day before the last is not embedded."""
-    store = written(spark, settings, tmp_path / "tables", 3)
+    store = written(spark, settings, tmp_path, 3)
     names, last = list(SEQUENCES.carried), FIRST + timedelta(days=2)
-    paths = [str(path) for path in tmp_path.rglob("*.parquet") if f"as_of_date={last}" in str(path)]
-    with patch("nextaisle.lookup.pq.ParquetFile", side_effect=AssertionError("opened")):
-        found = [rows_in([path], pa.array(user_ids(path)), names, lambda _: None) for path in paths]
-        assert sum(len(rows) for batches in found for rows in batches) == 2
-    found = store.latest_rows(SEQUENCES, names, users(spark, 0), last).frame()
-    (expected,) = (row for row in told(store.read(SEQUENCES)) if row[:2] == ("u000", last - timedelta(days=1)))
-    assert told(found) == [tuple(expected[SEQUENCES.names.index(name)] for name in names)]
+    expected = {row[1]: row for row in told(store.read(SEQUENCES)) if row[0] == "u000"}
+    for day in (last, last - timedelta(days=1)):
+        latest = store.latest_rows(SEQUENCES, names, users(spark, 0), day + timedelta(days=1))
+        with patch("nextaisle.lookup.pq.ParquetFile", side_effect=pq.ParquetFile) as opened:
+            assert found(latest, users(spark, 0)) == [tuple(expected[day][SEQUENCES.names.index(n)] for n in names)]
+        assert opened.call_count == (day != last)
 
 
 @pytest.mark.slow
@@ -117,48 +123,82 @@ def test_rows_that_somebody_deleted_stay_so(spark: SparkSession, settings: Setti
     table = f"delta.`{store.location(SEQUENCES)}`"
     spark.sql(f"ALTER TABLE {table} SET TBLPROPERTIES ('delta.enableDeletionVectors' = 'true')")
     spark.sql(f"DELETE FROM {table} WHERE user_id = 'u001'")
-    found = store.fresh().latest_rows(SEQUENCES, ["user_id"], users(spark, 1, 2), FIRST + timedelta(days=1))
-    assert told(found.frame()) == [("u002",)]
+    latest = store.fresh().latest_rows(SEQUENCES, ["user_id"], users(spark, 1, 2), FIRST + timedelta(days=1))
+    assert found(latest, users(spark, 1, 2)) == [("u002",)]
 
 
 def test_days_files_and_row_groups_without_them_stay_unread(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:
-    store = written(spark, settings, tmp_path / "tables", 3)
-    (last,) = {folder for folder in tmp_path.rglob("as_of_date=*") if folder.name.endswith(str(FIRST))}
-    size = sum(path.stat().st_size for path in last.glob("*.parquet"))
-    store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, 7), FIRST + timedelta(days=3)).frame().collect()
-    assert 0 < store.bytes_looked_up < size * 0.7
-    path, read = str(tmp_path / "groups.parquet"), []
+    store = written(spark, settings, tmp_path, 3)
+    (first,) = {folder for folder in tmp_path.rglob("as_of_date=*") if folder.name.endswith(str(FIRST))}
+    assert len(list(first.glob("*.parquet"))) == 2  # a file for each of two ranges
+    latest = store.latest_rows(SEQUENCES, SEQUENCES.carried, users(spark, 7), FIRST + timedelta(days=3))
+    with patch("nextaisle.lookup.EmbeddedFile", side_effect=EmbeddedFile) as opened:
+        assert len(found(latest, users(spark, 7))) == 1
+    assert 1 <= opened.call_count <= 3  # one a day at most
+    row_bytes = 40 * EVENTS
+    assert 0 < store.bytes_looked_up < 3 * 8 * USERS + row_bytes
+
+
+def test_a_row_is_read_by_its_place_where_row_groups_are_many(tmp_path: Path) -> None:
+    path, read = str(tmp_path / "groups.parquet"), list[int]()
     table = pa.table({"user_id": [f"u{number}" for number in range(100)], "event_count": range(100)})
-    pq.write_table(table, path, row_group_size=10)
-    found = pa.Table.from_batches(rows_in([path], pa.array(["u7", "u9", "u55"]), table.column_names, read.append))
-    assert found["event_count"].to_pylist() == [7, 9, 55]
+    embedding(path, table, np.arange(100), row_group_size=10)
+    wanted = pa.array(["u7", "u9", "u55", "nobody"])
+    batches = rows_in(path, wanted, np.array([7, 9, 55, 177]), table.column_names, read.append)
+    assert pa.Table.from_batches(batches)["event_count"].to_pylist() == [7, 9, 55]
     groups = pq.ParquetFile(path).metadata
     sizes = [sum(groups.row_group(n).column(c).total_compressed_size for c in (0, 1)) for n in (0, 5)]
-    assert read[1] == sum(sizes)
+    assert read == [93 * 8, groups.serialized_size + sum(sizes)]
 
 
-def test_a_row_that_a_file_lacks_is_an_error_and_no_new_user(tmp_path: Path) -> None:
+def embedding(path: str, rows: pa.Table, hashes: np.ndarray[Any, Any], row_group_size: int, held: int = 0) -> None:
+    """A file that has embedded the first rows."""
+    with pa.OSFile(path, "wb") as sink, pq.ParquetWriter(sink, rows.schema) as writer:
+        embedded = EmbeddedRows(sink)
+        writer.write_table(rows, row_group_size=row_group_size)
+        embedded.name_users(hashes)
+        embedded.hold(rows.append_column(USER_HASH, pa.array(hashes)).slice(0, held))
+        embedded.close()
+
+
+@pytest.mark.parametrize("held", [0, 1, 2, 3])
+def test_two_users_with_one_hash_have_rows_of_their_own(tmp_path: Path, held: int) -> None:
+    path = str(tmp_path / "a.parquet")
+    embedding(path, pa.table({"user_id": ["a", "b", "c"], "event_count": [1, 2, 3]}), np.array([5, 5, 6]), 9, held)
+    for wanted, hashes in ((["b"], [5]), (["a", "b"], [5, 5]), (["a", "x", "c"], [5, 5, 6]), (["x"], [5])):
+        batches = rows_in(path, pa.array(wanted), np.array(hashes), ["user_id"], lambda _: None)
+        assert sorted(row["user_id"] for batch in batches for row in batch.to_pylist()) == sorted({*wanted} - {"x"})
+
+
+def test_a_file_that_is_gone_or_another_is_an_error_and_no_new_user(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
     """As where an executor sees another copy of the table's folder."""
-    paths = [str(tmp_path / name) for name in ("one.parquet", "two.parquet")]
-    for number, path in enumerate(paths):
-        pq.write_table(pa.table({"user_id": [f"u{number}"]}), path)
-    assert [len(rows) for rows in rows_in(paths, pa.array(["u0", "u1"]), ["user_id"], lambda _: None)] == [1, 1]
-    with pytest.raises(SchemaError, match="1 of 2 users' latest rows are not in"):
-        list(rows_in(paths[:1], pa.array(["u0", "u1"]), ["user_id"], lambda _: None))
+    store = written(spark, settings, tmp_path, 1)
+    latest = store.latest_rows(SEQUENCES, ["user_id"], users(spark, *range(USERS)), FIRST + timedelta(days=1))
+    path = next(tmp_path.rglob("as_of_date=*/*.parquet"))
+    pq.write_table(pq.read_table(path, partitioning=None), path)
+    with pytest.raises(SchemaError, match="has no embedded rows"):
+        found(latest, users(spark, *range(USERS)))
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=path.name):
+        found(latest, users(spark, *range(USERS)))
 
 
-def test_files_of_another_writer_with_many_row_groups(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
-    earlier, small = written(spark, settings, tmp_path, 2), WriterProperties(max_row_group_size=5)
-    location, data = earlier.location(SEQUENCES), earlier.read(SEQUENCES).toArrow()
-    write_deltalake(location, data, mode="overwrite", writer_properties=small)
-    groups = [pq.ParquetFile(path).num_row_groups for path in DeltaTable(location).file_uris()]
-    assert max(groups) > 5
-    store, wanted = Store(spark, settings.store.model_copy(update={"root": str(tmp_path)})), (7, 9, 119)
-    found = store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, *wanted), FIRST + timedelta(days=2)).frame()
+def test_files_of_another_program_are_read_by_spark(
+    spark: SparkSession, settings: Settings, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    earlier, wanted = written(spark, settings, tmp_path, 2), (7, 9, 119)
+    last = earlier.read(SEQUENCES).where(f"as_of_date = DATE'{FIRST + timedelta(days=1)}'").toArrow()
+    write_deltalake(earlier.location(SEQUENCES), last, mode="overwrite", predicate="as_of_date = '2024-01-02'")
+    store = earlier.fresh()
+    latest = store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, *wanted), FIRST + timedelta(days=2))
+    assert latest.files is None
+    assert "table sequences has files of another program" in caplog.text
     expected = [row for row in told(store.read(SEQUENCES)) if row[0] in {f"u{number:03d}" for number in wanted}]
-    assert told(found) == expected
+    assert found(latest, users(spark, *wanted)) == expected
     assert len(expected) == len(wanted)
 
 
@@ -167,13 +207,24 @@ def test_there_are_none_before_the_first_day_and_in_no_table(
 ) -> None:
     empty = Store(spark, settings.store.model_copy(update={"root": str(tmp_path / "none")}))
     for store in (empty, written(spark, settings, tmp_path / "some", 1)):
-        found = store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, 0), FIRST).frame()
-        assert found.columns == SEQUENCES.names
-        assert found.collect() == []
+        latest = store.latest_rows(SEQUENCES, SEQUENCES.names, users(spark, 0), FIRST)
+        assert latest.rows.columns == SEQUENCES.names
+        assert (latest.files, latest.rows.collect()) == (None, [])
 
 
 def test_a_column_that_came_later_is_null(spark: SparkSession, settings: Settings, tmp_path: Path) -> None:
     store = written(spark, settings, tmp_path, 1)
     later = replace(SEQUENCES, columns=(*SEQUENCES.columns, Column("note", "array<string>", "", is_nullable=True)))
-    (row,) = store.latest_rows(later, later.names, users(spark, 0), FIRST + timedelta(days=1)).frame().collect()
-    assert (row["note"], row["event_count"], row["as_of_date"]) == (None, EVENTS, FIRST)
+    latest = store.latest_rows(later, ["user_id", "as_of_date", "note"], users(spark, 0), FIRST + timedelta(days=1))
+    assert found(latest, users(spark, 0)) == [("u000", FIRST, None)]
+
+
+def test_a_seed_comes_before_its_users_other_rows() -> None:
+    names = pa.schema([("user_id", pa.string()), ("n", pa.int64()), ("kind", pa.string())])
+    rows = pa.Table.from_pylist([{"user_id": user, "n": n, "kind": "row"} for n, user in enumerate("bbac")], names)
+    seeds = pa.table({"n": [8, 9], "user_id": ["c", "b"]})
+    both = seeds_first(rows, seeds).to_pylist()
+    assert [(row["user_id"], row["n"], row["kind"]) for row in both] == [
+        ("b", 9, None), ("b", 0, "row"), ("b", 1, "row"), ("a", 2, "row"), ("c", 8, None), ("c", 3, "row"),
+    ]  # fmt: skip
+    assert seeds_first(rows, seeds.slice(0, 0)).equals(rows)

@@ -8,6 +8,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,8 +22,8 @@ from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
 from nextaisle.delta_log import DeltaLog
-from nextaisle.embedded import embedded_rows
-from nextaisle.kernels import ArrowRows, Batches, Part
+from nextaisle.embedded import USER_HASH, EmbeddedFile
+from nextaisle.kernels import ArrowRows, Batches, Part, with_column
 from nextaisle.parquet_files import write_files
 from nextaisle.store import Store
 
@@ -220,18 +221,19 @@ def test_of_days_made_together_each_users_last_row_is_embedded(
     monkeypatch.setattr(parquet_files, "_HELD_BYTES", 0)
     monkeypatch.setattr(parquet_files, "_HELD_TO_EMBED", 0)
     rows = [row("a", FIRST), row("a", SECOND), row("b", FIRST), row("c", SECOND)]
-    batch = pa.RecordBatch.from_pylist(rows, SCHEMA)
+    batch = with_column(pa.RecordBatch.from_pylist(rows, SCHEMA), USER_HASH, pa.array([-9, -9, 3, 7]))
     with parquet_files._Writers(SEQUENCES, to_arrow_schema(SEQUENCES.schema), str(tmp_path), "zstd") as writers:
-        writers.add(batch)
-        writers.add(batch.slice(0, 1))
+        writers.add(batch.slice(0, 2))
+        writers.add(batch.slice(1))
         found = writers.close()
     embedded = {file.day: embedded_users(tmp_path / file.path) for file in found}
-    assert embedded == {FIRST: ["b", "a"], SECOND: ["a", "c"]}
+    assert embedded == {FIRST: ["b"], SECOND: ["a", "a", "c"]}
+    assert {file.day: (file.first_hash, file.last_hash) for file in found} == {FIRST: (-9, 3), SECOND: (-9, 7)}
 
 
 def embedded_users(path: Path) -> list[str]:
-    everyone = pa.array(["a", "b", "c"])
-    batches = embedded_rows(str(path), everyone, SEQUENCES.carried, lambda _: None)
+    with EmbeddedFile(str(path)) as file:
+        batches = list(file.rows(np.array([-9, 3, 7]), SEQUENCES.carried))
     return [row["user_id"] for batch in batches for row in batch.to_pylist()]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 Array = npt.NDArray[Any]
 Integers = npt.NDArray[np.int64]
@@ -32,6 +33,15 @@ def run_starts(*columns: Array) -> Integers:
     changes = [np.diff(column) != 0 for column in columns]
     is_start = np.concatenate([[True], np.logical_or.reduce(changes)]) if len(columns[0]) else np.zeros(0, bool)
     return np.flatnonzero(is_start)
+
+
+def text_run_starts(texts: pa.Array | pa.ChunkedArray) -> Integers:
+    """Places where a run of equal texts, none of them null, begins."""
+    whole = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
+    if not len(whole):
+        return np.zeros(0, np.int64)
+    changes = pc.not_equal(whole[1:], whole[:-1]).to_numpy(zero_copy_only=False)
+    return np.concatenate([[0], np.flatnonzero(changes) + 1])
 
 
 def ranges(begin_B: Array, end_B: Array) -> tuple[Array, Array]:

@@ -34,6 +34,8 @@ _CONFLICTS: Final = (
 # What is read of a line of the log.
 _FILE = "struct<partitionValues: map<string, string>, dataChange: boolean>"
 _COMMIT = f"add {_FILE}, remove {_FILE}, commitInfo struct<userMetadata: string>"
+# What Delta's log keeps of a file that has embedded rows.
+_TAGS: Final = {"first_hash": "nextaisle.firstUserHash", "last_hash": "nextaisle.lastUserHash"}
 # What Delta's log says of a commit of rows that answer what more rows answered before.
 COMPACTION: Final = "compaction: as of any day the table tells what it told"
 # What it says of one whose rows tell otherwise of events from a day on, whatever the days of the rows are.
@@ -124,7 +126,10 @@ class DeltaLog:
         return str(uri.getPath()) if uri.getScheme() in (None, "file") else None
 
     def files(self, number: int, day: str) -> DataFrame:
-        """The data files of a version: path, as a URL in the folder or a whole one, and the partition's day."""
+        """The data files of a version: path, as a URL in the folder or a whole one, and the partition's day.
+
+        And `first_hash` and `last_hash`, as NewFile has them; null of a file that another program has written.
+        """
         none = self._spark._jvm.scala.Option.empty()  # type: ignore[union-attr]
         return _files_of(self._spark, self._log.getSnapshotAt(number, none, none), day)
 
@@ -237,7 +242,8 @@ class Transaction:
 
 def _files_of(spark: SparkSession, snapshot: JavaObject, day: str) -> DataFrame:
     files = DataFrame(snapshot.allFiles().toDF(), spark)
-    return files.select("path", F.col("partitionValues")[day].cast("date").alias(day))
+    hashes = [F.col("tags")[_TAGS[name]].cast("bigint").alias(name) for name in _TAGS]
+    return files.select("path", F.col("partitionValues")[day].cast("date").alias(day), *hashes)
 
 
 def _name(path: str) -> str:
@@ -253,8 +259,10 @@ def _added(table: Table, file: NewFile) -> str:
     """The action of Delta's protocol that makes a file part of the table."""
     stats = {"numRecords": file.row_count}
     values = {table.partition[0]: str(file.day)}
+    tags = {_TAGS["first_hash"]: str(file.first_hash), _TAGS["last_hash"]: str(file.last_hash)}
     added = {
         "path": file.path, "partitionValues": values, "size": file.size,
         "modificationTime": int(time.time() * 1000), "dataChange": True, "stats": json.dumps(stats),
+        "tags": tags if file.first_hash is not None else None,
     }  # fmt: skip
     return json.dumps({"add": added})

@@ -3,15 +3,15 @@
 Parquet decodes a row group to give one of its rows: thousands of rows for each that a night goes on from. So of a table
 with `carried` columns a file keeps the rows that a later night may ask for once more, where no reader of Parquet looks,
 between its row groups and its footer: a user-defined index, as the Parquet community calls it. With them goes
-a hash of the user of every row, embedded or not, which tells who is in the file.
+the hash of the user of every row, embedded or not, which tells who is in the file, and where.
 
-| row groups | pieces: Arrow streams; hashes | begin and end of each | how many, MAGIC | footer | its length, PAR1 |
+| row groups | pieces: Arrow streams; hashes | of each: where, whom | how many, MAGIC | footer | its length, PAR1 |
 
-A file that was rewritten by somebody else has none, and its rows are read as Parquet has them.
+Rows come in order of their users' hashes, so that readers go through a file once, with users in the same order.
 """
 
 import base64
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -20,14 +20,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from nextaisle.arrays import hashed
+from nextaisle.arrays import Integers, gathered, run_starts
+from nextaisle.contract.errors import SchemaError
 from nextaisle.decimals import MONEY, scaled, unscaled
 
+# The column that says where in the order of all users a row's user comes (user_ranges.py).
+USER_HASH: Final = "user_hash"
 # In a stream's metadata, the schema of the rows before they were made narrow.
 _KINDS: Final = b"kinds"
-_MAGIC: Final = b"AISLE\x00\x02\n"
+_MAGIC: Final = b"AISLE\x00\x03\n"
 _TAIL: Final = 8  # bytes of the length of Parquet's footer and PAR1
-_INTEGER: Final = 8  # bytes of a place, and of how many there are
+_INTEGER: Final = 8  # bytes of one of the numbers that tell of a piece, and of how many pieces there are
 # Of a stream in memory; Arrow wants its buffers at multiples of this.
 _ALIGNMENT: Final = 64
 # Whole seconds, milliseconds and cents are kept as such.
@@ -36,22 +39,32 @@ _STEPS: Final = (1_000_000, 1000, 100, 1)
 _ENTRY: Final = ("key", "value")
 
 
+class _Piece(NamedTuple):
+    """Where in a file something lies, and the first and the last hash that it has."""
+
+    begin: int
+    end: int
+    first: int
+    last: int
+
+
 class EmbeddedRows:
     """Writes rows to a file between Parquet's row groups and its footer."""
 
     def __init__(self, sink: pa.NativeFile) -> None:
         self._sink = sink
         self._held: list[pa.Table] = []
-        self._hashes: list[NDArray[np.uint64]] = []
-        self._places: list[tuple[int, int]] = []
+        self._hashes: list[Integers] = []
+        self._pieces: list[_Piece] = []
         self.held_bytes = 0
 
-    def name_users(self, users: pa.Array) -> None:
-        """Those of rows that Parquet's writer was given."""
-        self._hashes.append(hashed(users))
+    def name_users(self, hashes: Integers) -> None:
+        """USER_HASH of rows that Parquet's writer was given."""
+        if len(hashes):
+            self._hashes.append(hashes)
 
     def hold(self, rows: pa.Table) -> None:
-        """Rows for the next piece."""
+        """Rows for the next piece, with their USER_HASH."""
         if len(rows):
             self._held.append(rows)
             self.held_bytes += rows.nbytes
@@ -62,81 +75,99 @@ class EmbeddedRows:
             return
         rows = pa.concat_tables(self._held).combine_chunks()
         self._held, self.held_bytes = [], 0
+        hashes, rows = rows[USER_HASH].combine_chunks(), rows.drop_columns([USER_HASH])
         columns = {name: _narrow(rows[name].combine_chunks()) for name in rows.column_names}
+        columns[USER_HASH] = Narrow(hashes, {})
         fields = [pa.field(name, each.codes.type, metadata=each.frame) for name, each in columns.items()]
         kinds = {_KINDS: base64.b64encode(rows.schema.serialize())}
         narrow = pa.RecordBatch.from_arrays([each.codes for each in columns.values()], schema=pa.schema(fields, kinds))
-        with self._placed(), pa.ipc.new_stream(self._sink, narrow.schema) as stream:
+        with self._placed(hashes.to_numpy()), pa.ipc.new_stream(self._sink, narrow.schema) as stream:
             stream.write_batch(narrow)
 
-    def close(self) -> None:
-        """Writes what is held, and where all is; the next that is written must be Parquet's footer."""
+    def close(self) -> tuple[int, int] | None:
+        """Writes what is held, and where all is; the next that is written must be Parquet's footer.
+
+        Gives the first and the last hash; None of a file without rows.
+
+        Raises:
+            ValueError: rows did not come in the order of their hashes.
+        """
         self.write()
-        if self._hashes:
-            with self._placed():
-                self._sink.write(np.concatenate(self._hashes).tobytes())
-            self._sink.write(np.array(self._places, np.int64).tobytes())
-            self._sink.write(np.int64(len(self._places)).tobytes() + _MAGIC)
+        if not self._hashes:
+            return None
+        hashes = np.concatenate(self._hashes)
+        if (hashes[1:] < hashes[:-1]).any():
+            raise ValueError("rows of a file must come in the order of their users' hashes")
+        with self._placed(hashes):
+            self._sink.write(hashes.tobytes())
+        self._sink.write(np.array(self._pieces, np.int64).tobytes())
+        self._sink.write(np.int64(len(self._pieces)).tobytes() + _MAGIC)
+        return int(hashes[0]), int(hashes[-1])
 
     @contextmanager
-    def _placed(self) -> Iterator[None]:
+    def _placed(self, hashes: Integers) -> Iterator[None]:
         self._sink.write(bytes(-self._sink.tell() % _ALIGNMENT))
         begin = self._sink.tell()
         yield
-        self._places.append((begin, self._sink.tell()))
+        self._pieces.append(_Piece(begin, self._sink.tell(), int(hashes[0]), int(hashes[-1])))
 
 
-def embedded_rows(
-    path: str, users: pa.Array, names: Sequence[str], count_bytes: Callable[[int], None]
-) -> Iterator[pa.RecordBatch]:
-    """The rows of these users that a file has embedded, of all of these columns; none where it lacks one of them."""
-    with pa.memory_map(path) as file:
-        for begin, end in _contents(file).pieces:
-            (batch,) = pa.ipc.open_stream(_bytes(file, begin, end))
+class EmbeddedFile:
+    """Reads what a file has embedded. Nothing is copied: what nobody looks at is not read from disk.
+
+    `hashes` are those of the users of all its rows, in the order of the rows, which is theirs.
+
+    Raises:
+        SchemaError: the file has nothing embedded, as one that another program has written.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = pa.memory_map(path)
+        size = self._file.size()
+        footer = size - _TAIL - int.from_bytes(self._bytes(max(0, size - _TAIL), size - 4).to_pybytes(), "little")
+        count_end = footer - len(_MAGIC)
+        if count_end < _INTEGER or self._bytes(count_end, footer).to_pybytes() != _MAGIC:
+            raise SchemaError(f"{path} has no embedded rows; was it copied from elsewhere? Restore it, or build anew")
+        pieces_end = count_end - _INTEGER
+        count = int.from_bytes(self._bytes(pieces_end, count_end).to_pybytes(), "little")
+        width = _INTEGER * len(_Piece._fields)
+        pieces = np.frombuffer(self._bytes(pieces_end - width * count, pieces_end), np.int64)
+        *self._pieces, hashes = (_Piece(*each) for each in pieces.reshape(count, -1).tolist())
+        self.hashes: Integers = np.frombuffer(self._bytes(hashes.begin, hashes.end), np.int64)
+
+    def __enter__(self) -> "EmbeddedFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def rows(self, hashes: Integers, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Of the embedded rows those of users with these hashes, ascending; none where it lacks one of the columns."""
+        for piece in self._pieces:
+            begin, end = np.searchsorted(hashes, piece.first), np.searchsorted(hashes, piece.last, side="right")
+            if begin == end:
+                continue
+            (batch,) = pa.ipc.open_stream(self._bytes(piece.begin, piece.end))
             if not set(names) <= set(batch.schema.names):
                 continue
-            in_file = batch.column("user_id")
-            places = np.flatnonzero(pc.is_in(in_file, value_set=users).to_numpy(zero_copy_only=False))
-            rows = batch.select(names).take(pa.array(places))
+            places = pa.array(places_of(hashes[begin:end], batch.column(USER_HASH).to_numpy()))
+            if not len(places):
+                continue
+            rows = batch.select(names).take(places)
             kinds = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(batch.schema.metadata[_KINDS])))
             narrow = [Narrow(rows.column(name), rows.schema.field(name).metadata or {}) for name in names]
             wide = [_wide(column, kinds.field(name).type) for name, column in zip(names, narrow, strict=True)]
-            found = pa.RecordBatch.from_arrays(wide, list(names))
-            count_bytes(in_file.nbytes + found.nbytes)
-            yield found
+            yield pa.RecordBatch.from_arrays(wide, list(names))
+
+    def _bytes(self, begin: int, end: int) -> pa.Buffer:
+        self._file.seek(begin)
+        return self._file.read_buffer(end - begin)
 
 
-def embedded_users(path: str) -> NDArray[np.uint64] | None:
-    """`hashed` of each row's user, in any order; None of a file that does not say."""
-    with pa.memory_map(path) as file:
-        hashes = _contents(file).hashes
-        return np.frombuffer(_bytes(file, *hashes), np.uint64) if hashes else None
-
-
-class _Contents(NamedTuple):
-    """Where in a file each piece begins and ends, and the hashes of its users; nothing of a file without them."""
-
-    pieces: list[tuple[int, int]]
-    hashes: tuple[int, int] | None
-
-
-def _contents(file: pa.MemoryMappedFile) -> _Contents:
-    size = file.size()
-    footer = size - _TAIL - int.from_bytes(_bytes(file, max(0, size - _TAIL), size - 4).to_pybytes(), "little")
-    count_end = footer - len(_MAGIC)
-    if count_end < _INTEGER or _bytes(file, count_end, footer).to_pybytes() != _MAGIC:
-        return _Contents([], None)
-    places_end = count_end - _INTEGER
-    count = int.from_bytes(_bytes(file, places_end, count_end).to_pybytes(), "little")
-    places = np.frombuffer(_bytes(file, places_end - 2 * _INTEGER * count, places_end), np.int64)
-    *pieces, hashes = [(begin, end) for begin, end in places.reshape(-1, 2).tolist()]
-    return _Contents(pieces, hashes)
-
-
-def _bytes(file: pa.MemoryMappedFile, begin: int, end: int) -> pa.Buffer:
-    """Not copied: what nobody looks at is not read."""
-    file.seek(begin)
-    return file.read_buffer(end - begin)
+def places_of(wanted: Integers, among: Integers) -> Integers:
+    """Where in `among` the values `wanted` are. Both are ascending, and may have one several times."""
+    values = wanted[run_starts(wanted)]
+    return gathered(np.searchsorted(among, values), np.searchsorted(among, values, side="right"))
 
 
 class Narrow(NamedTuple):

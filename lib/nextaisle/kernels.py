@@ -8,6 +8,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
+from nextaisle.arrays import text_run_starts
 from nextaisle.contract.tables import Table
 
 Batches = Iterable[pa.RecordBatch]
@@ -17,7 +18,10 @@ Kernel = Callable[[Batches], Iterator[pa.RecordBatch]]
 
 @dataclass(frozen=True)
 class Part:
-    """What a kernel makes of `source`; without one, `source` holds the table's rows themselves."""
+    """What a kernel makes of `source`; without one, `source` holds the table's rows themselves.
+
+    Beside the table's columns there may be what their writer goes by (parquet_files.py, `write_files`).
+    """
 
     source: DataFrame
     kernel: Kernel | None = None
@@ -43,7 +47,9 @@ class ArrowRows:
                 yield batch.select(names)
 
         frames = [
-            part.source.mapInArrow(_one(part.kernel, table_columns), schema) if part.kernel else part.source
+            part.source.mapInArrow(_one(part.kernel, table_columns), schema)
+            if part.kernel
+            else part.source.select(*names)
             for part in self.parts
         ]
         return reduce(DataFrame.unionByName, frames)
@@ -53,6 +59,33 @@ class ArrowRows:
         return reduce(
             DataFrame.unionByName, (part.source.mapInArrow(_one(part.kernel, after), schema) for part in self.parts)
         )
+
+
+def whole_users(
+    batches: Batches, most: int, size_of: Callable[[pa.RecordBatch | pa.Table], int] = len
+) -> Iterator[pa.Table]:
+    """Blocks of rows, of a size of about `most`, that never part a user's rows, which come one after the other."""
+    waiting: list[pa.RecordBatch] = []
+    size = 0
+    for batch in batches:
+        waiting.append(batch)
+        size += size_of(batch)
+        if size < most:
+            continue
+        rows = pa.Table.from_batches(waiting)
+        last_user = int(text_run_starts(rows["user_id"])[-1])
+        if last_user:
+            yield rows.slice(0, last_user).combine_chunks()
+            rest = rows.slice(last_user)
+            waiting, size = rest.to_batches(), size_of(rest)
+    if waiting and len(rows := pa.Table.from_batches(waiting)):
+        yield rows.combine_chunks()
+
+
+def with_column(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
+    """The batch and one more column."""
+    schema = batch.schema.append(pa.field(name, column.type))
+    return pa.RecordBatch.from_arrays([*batch.columns, column], schema=schema)
 
 
 def _one(kernel: Kernel | None, after: Kernel) -> Kernel:

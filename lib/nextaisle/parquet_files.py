@@ -16,17 +16,16 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
-from nextaisle.arrays import run_starts
+from nextaisle.arrays import run_starts, text_run_starts
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Table
-from nextaisle.embedded import EmbeddedRows
-from nextaisle.kernels import ArrowRows, Batches
+from nextaisle.embedded import USER_HASH, EmbeddedRows
+from nextaisle.kernels import ArrowRows, Batches, with_column
 from nextaisle.spark import literally, tasks_for_files
 
 log = logging.getLogger(__name__)
@@ -38,7 +37,14 @@ _HELD_TO_EMBED: Final = 32 << 20
 # Files that a task keeps open for more: a process may usually have a thousand, and a build of years has as many days.
 _OPEN_FILES: Final = 512
 _FILES: Final = pa.schema(
-    [("path", pa.string()), ("day", pa.date32()), ("size", pa.int64()), ("row_count", pa.int64())]
+    {
+        "path": pa.string(),
+        "day": pa.date32(),
+        "size": pa.int64(),
+        "row_count": pa.int64(),
+        "first_hash": pa.int64(),
+        "last_hash": pa.int64(),
+    }
 )
 # What a kernel may say of a row beside the table's columns: it is likely to go soon, and lies in a file with its like,
 # so that a night which takes such rows away leaves the file of all others as it is.
@@ -51,12 +57,17 @@ _CODECS: Final = {"none": None, "uncompressed": None, "lz4_raw": "lz4", "lz4hado
 
 
 class NewFile(NamedTuple):
-    """A file that was written; `path` is that in the table's folder."""
+    """A file that was written; `path` is that in the table's folder.
+
+    The hashes are the least and the greatest of its users' where it has embedded rows.
+    """
 
     path: str
     day: date
     size: int
     row_count: int
+    first_hash: int | None
+    last_hash: int | None
 
 
 class NewFiles:
@@ -112,7 +123,8 @@ class NewFiles:
 def write_files(rows: ArrowRows, folder: str, codec: str) -> NewFiles:
     """Writes the rows under `folder`, which every executor must see under this name: a file per task and day.
 
-    Rows that a kernel calls IS_PASSING lie in another file of the day.
+    Rows that a kernel calls IS_PASSING lie in another file of the day. Of a table with `carried` columns those are
+    embedded that come with their USER_HASH, in the order of it.
 
     Raises:
         SchemaError: a kernel's columns are not the table's.
@@ -144,10 +156,12 @@ class _File:
     embedded: EmbeddedRows
     row_count: int = 0
 
-    def close(self) -> None:
-        self.embedded.close()
+    def close(self) -> tuple[int, int] | None:
+        """The first and the last hash of its users, where it has any."""
+        hashes = self.embedded.close()
         self.writer.close()
         self.sink.close()
+        return hashes
 
 
 class _Place(NamedTuple):
@@ -189,9 +203,9 @@ class _Writers:
         fitted = _fitted(batch, self._schema)
         days = fitted.column(self._day).cast(pa.int32()).to_numpy()
         rows = fitted.select(self._inner.names)
-        if self._carried:
-            schema = self._inner.append(pa.field(_LAST, pa.bool_()))
-            rows = pa.RecordBatch.from_arrays([*rows.columns, _is_last(rows["user_id"])], schema=schema)
+        if self._carried and USER_HASH in batch.schema.names:
+            rows = with_column(rows, USER_HASH, batch.column(USER_HASH))
+            rows = with_column(rows, _LAST, _is_last(rows["user_id"]))
         is_passing = np.zeros(len(batch), bool)
         if IS_PASSING in batch.schema.names:
             is_passing = batch.column(IS_PASSING).to_numpy(zero_copy_only=False)
@@ -214,9 +228,9 @@ class _Writers:
         self._open[place] = file = self._open.pop(place, None) or self._begin(place.day)
         file.writer.write_table(rows.select(self._inner.names), row_group_size=len(rows))
         file.row_count += len(rows)
-        if self._carried:
-            file.embedded.name_users(rows["user_id"].combine_chunks())
-            file.embedded.hold(rows.filter(rows[_LAST]).select(self._carried))
+        if USER_HASH in rows.column_names:
+            file.embedded.name_users(rows[USER_HASH].to_numpy())
+            file.embedded.hold(rows.filter(rows[_LAST]).select([*self._carried, USER_HASH]))
             self._embed()
         if len(self._open) > _OPEN_FILES:
             self._finish(next(iter(self._open)))
@@ -238,9 +252,9 @@ class _Writers:
 
     def _finish(self, place: _Place) -> None:
         if file := self._open.pop(place, None):
-            file.close()
+            hashes = file.close() or (None, None)
             path, size = str(file.path.relative_to(self._folder)), file.path.stat().st_size
-            self._files.append(NewFile(path, _EPOCH + timedelta(days=place.day), size, file.row_count))
+            self._files.append(NewFile(path, _EPOCH + timedelta(days=place.day), size, file.row_count, *hashes))
 
 
 def _is_last(users: pa.Array) -> pa.Array:
@@ -249,8 +263,10 @@ def _is_last(users: pa.Array) -> pa.Array:
     A user whose rows came in two batches has one too many. Where a later build replaces the day of that last row, the
     row before it has no copy, and is read as Parquet has it.
     """
-    changes = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
-    return pa.array(np.append(changes, True)[-len(users) :] if len(users) else changes)
+    is_last = np.zeros(len(users), bool)
+    # The row before the first is that at the end.
+    is_last[text_run_starts(users) - 1] = True
+    return pa.array(is_last)
 
 
 def _fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

@@ -157,15 +157,16 @@ def beside(spark: SparkSession, work: Callable[[], T]) -> Iterator["Future[T]"]:
 
 
 @contextmanager
-def tasks_for_files(spark: SparkSession) -> Iterator[None]:
+def tasks_for_files(spark: SparkSession, each_brings: int = 1) -> Iterator[None]:
     """Meanwhile the tasks after a shuffle are few and large where there is much, as each writes a file for every day.
 
     A year that is built at once would have as many files a day as Spark has tasks of 64 MB, thousands of a terabyte.
+    `each_brings`: how many bytes a task has to do with, roughly, for each that the shuffle brings.
     """
     adaptive = "spark.sql.adaptive"
     sizes = {
-        f"{adaptive}.advisoryPartitionSizeInBytes": _MOST_BYTES,
-        f"{adaptive}.coalescePartitions.minPartitionSize": _LEAST_BYTES,
+        f"{adaptive}.advisoryPartitionSizeInBytes": _MOST_BYTES // each_brings,
+        f"{adaptive}.coalescePartitions.minPartitionSize": _LEAST_BYTES // each_brings,
         f"{adaptive}.coalescePartitions.minPartitionNum": spark.sparkContext.defaultParallelism * _TASKS_PER_CORE,
     }
     with _options(spark, {key: str(size) for key, size in sizes.items()}):

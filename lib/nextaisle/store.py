@@ -14,8 +14,9 @@ from pathlib import Path
 
 from delta.tables import DeltaTable
 from pyspark.accumulators import Accumulator
-from pyspark.sql import DataFrame, DataFrameWriter, SparkSession
+from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.storagelevel import StorageLevel
 
 from nextaisle.config import Store as StoreSettings
@@ -26,7 +27,7 @@ from nextaisle.contract.tables import Table
 from nextaisle.delta_log import COMPACTION, Change, DeltaLog, OldFile, Transaction, Version, conflicts_named, since_note
 from nextaisle.earlier_releases import alterations, up_to_date
 from nextaisle.kernels import ArrowRows, Part
-from nextaisle.lookup import file_code, rows_of_users
+from nextaisle.lookup import FilesOfUsers, LatestRows, Listing
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import Gone, changed_partitions, condition, days_literal
 from nextaisle.spark import local_rows, staged
@@ -114,24 +115,35 @@ class Store:
             if version:
                 self.ledger.read[table.name] = version
 
-    def latest_rows(self, table: Table, columns: Sequence[str], users: DataFrame, before: date) -> ArrowRows:
+    def latest_rows(self, table: Table, columns: Sequence[str], users: DataFrame, before: date) -> LatestRows:
         """Of a table with a row per user and day: the latest row before a day of each of `users` (user_id).
 
-        Where Python reaches the table's folder it reads of the files what lookup.py says, else Spark reads them whole.
+        Where Python reaches the table's folder, and has written all that is in it, it reads of the files what lookup.py
+        says when the rows are needed; else Spark reads whole files for them.
         """
-        day, span, part = _day_of(table), self.span(table), table.only(columns)
-        known = self.read(table).where(F.col(day) < F.lit(before))
-        if span is None or span[0] >= before:
-            return ArrowRows(part, (Part(known.select(*columns).where(F.lit(False))),))
-        log = self._log(table)
-        folder, version = log.folder(), self.ledger.read[table.name].number
+        day, none = _day_of(table), local_rows(self.spark, [], table.only(columns).schema)
+        files = self._files_before(table, before)
+        if not files:
+            return LatestRows(none)
+        folder, is_ours = self._log(table).folder(), all(file["first_hash"] is not None for file in files)
         # Python reads files as they are, with the rows that deletion vectors take out of them.
-        if folder is None or log.has_deletion_vectors():
+        if folder is None or not is_ours or self._log(table).has_deletion_vectors():
+            if not is_ours:
+                log.warning("table %s has files of another program or release: all of its days are read", table.name)
+            known = self.read(table).where(F.col(day) < F.lit(before))
             latest = known.join(users, "user_id", "left_semi").groupBy("user_id").agg(F.max(day).alias(day))
-            return ArrowRows(part, (Part(known.join(latest, ["user_id", day], "left_semi").select(*columns)),))
-        files = log.files(version, day).where(F.col(day) < F.lit(before))
-        files = files.select("path", day, file_code(F.col(day), F.col("path")))
-        return ArrowRows(part, (rows_of_users(users, files, folder, table, columns, self._looked_up().add),))
+            return LatestRows(known.join(latest, ["user_id", day], "left_semi").select(*columns))
+        listing = self.spark.sparkContext.broadcast(Listing.of(folder, files, day))
+        return LatestRows(none, FilesOfUsers(listing, to_arrow_schema(none.schema), day, self._looked_up().add))
+
+    def _files_before(self, table: Table, before: date) -> list[Row]:
+        """What Delta's log tells of the files of days before this one, the latest first."""
+        self.pin(table)
+        if table.name not in self.ledger.read:
+            return []
+        day = _day_of(table)
+        files = self._log(table).files(self.ledger.read[table.name].number, day)
+        return files.where(F.col(day) < F.lit(before)).orderBy(F.col(day).desc(), "path").collect()
 
     @property
     def bytes_looked_up(self) -> int:

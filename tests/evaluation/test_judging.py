@@ -75,15 +75,6 @@ def test_shares_of_popularity_groups_are_of_the_list_and_of_the_targets() -> Non
     assert (targets[4], sum(targets)) == (0.5, 0.5)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5, 100])
-def test_a_user_whose_events_come_in_several_arrow_batches_stays_whole(size: int) -> None:
-    rows = events(("u", 1, 1), ("u", 2, 2), ("v", 3, 3), ("w", 4, 4), ("w", 5, 5))
-    tables = list(judging._whole_users(rows.to_batches(max_chunksize=size)))
-    assert pa.concat_tables(tables).equals(rows)
-    users = [set(table["user_id"].to_pylist()) for table in tables]
-    assert sum(len(found) for found in users) == 3
-
-
 def test_blocks_of_cases_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [(f"u{number}", number % 5 + 1, day) for number in range(9) for day in (9, 12)]
     whole = judged(*rows)

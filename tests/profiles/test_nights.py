@@ -18,6 +18,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.tables import CATEGORY_PRICES, ITEM_GRAPH, ITEMS, SESSIONS, USER_PROFILES
 from nextaisle.delta_log import Version
 from nextaisle.job import Job, Outcome, execute
+from nextaisle.lookup import LatestRows
 from nextaisle.profiles import category_prices_of, events_since, rebuild_item_graph, rebuild_profiles
 from nextaisle.sessions import rebuild_sessions
 from nextaisle.store import Store
@@ -76,7 +77,7 @@ def whole(
     sessions = sessions.localCheckpoint()
     known = events_since(sessions, items_of(spark, states), EVERYTHING, rules, zone).localCheckpoint()
     prices = category_prices_of(known)
-    profiles = rebuild_profiles(known, none([], USER_PROFILES.schema), prices, rules).frame()
+    profiles = rebuild_profiles(known, LatestRows(none([], USER_PROFILES.schema)), prices, rules).frame()
     graph = rebuild_item_graph(sessions, EVERYTHING, settings.item_graph, zone)
     tables = {"user_profiles": profiles, "category_prices": prices, "item_graph": graph}
     return {name: in_order(table) for name, table in tables.items()}

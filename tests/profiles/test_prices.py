@@ -10,6 +10,7 @@ from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.tables import CATEGORY_PRICES, SESSIONS, USER_PROFILES
+from nextaisle.lookup import LatestRows
 from nextaisle.profiles import category_prices_of, events_since, rebuild_profiles
 from nextaisle.profiles.attributes import first_day_of_changed_attributes
 from nextaisle.profiles.prices import mean_prices
@@ -88,7 +89,7 @@ def test_a_users_price_level_is_what_they_paid_over_the_mean(spark: SparkSession
     ]  # fmt: skip
     known = events(spark, settings, *log)
     none = spark.createDataFrame([], USER_PROFILES.schema)
-    rows = rebuild_profiles(known, none, category_prices_of(known), settings.profiles)
+    rows = rebuild_profiles(known, LatestRows(none), category_prices_of(known), settings.profiles)
     levels = {
         (row.user_id, row.as_of_date.day): (row.paid_money, row.mean_price_money, row.price_level)
         for row in check_schema(rows.frame(), USER_PROFILES).collect()

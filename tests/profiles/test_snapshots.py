@@ -10,8 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from nextaisle.contract.errors import InputError
-from nextaisle.profiles import blocks
-from nextaisle.profiles.blocks import Rules, whole_users
+from nextaisle.profiles.blocks import Rules
 from tests.profiles.rows import RULES, Event, build, entropy_of, expected, seeds_of, table
 
 
@@ -167,14 +166,6 @@ def test_going_on_from_seeds_gives_the_rows_of_one_build(events: list[Event], cu
     seeds = seeds_of(build(table(concerned), rules)) if concerned else None
     whole = [row for row in build(table(events), rules).to_pylist() if row["as_of_date"] >= day(cut)]
     assert build(table(after, seeds), rules).to_pylist() == whole
-
-
-def test_blocks_never_part_a_user(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(blocks, "BLOCK_ROWS", 3)
-    rows = table([Event(user, number) for user in "uuuuuvwx" for number in (1, 2)])
-    parts = list(whole_users(_batches(rows, 2)))
-    assert [sorted(set(part["user_id"].to_pylist())) for part in parts] == [["u"], ["v"], ["w"], ["x"]]
-    assert pa.concat_tables(parts).equals(rows)
 
 
 def _batches(rows: pa.Table, size: int) -> Iterator[pa.RecordBatch]:

@@ -3,8 +3,7 @@ import pyarrow as pa
 import pytest
 
 from nextaisle.contract.errors import InputError
-from nextaisle.sequences import histories
-from nextaisle.sequences.histories import flat, histories_of, whole_users
+from nextaisle.sequences.histories import flat, histories_of
 from nextaisle.sequences.vocabulary import type_indices
 from tests.sequences.rows import FIRST_DAY, lookup, session, table
 
@@ -33,16 +32,6 @@ def test_the_first_event_with_an_item_begins_the_session() -> None:
 def test_an_event_belongs_to_its_own_day_not_to_that_of_its_session() -> None:
     found = histories_of(table(session("u", [23, 24.5], "ab")), "UTC")
     assert (found.day_E - FIRST_DAY).tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("size", [1, 2, 3, 6])
-def test_a_users_rows_are_never_parted(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(histories, "BLOCK_EVENTS", 2)
-    rows = table(*(session(user, [0, 1], "ab") for user in "uuuvww"))
-    blocks = list(whole_users(rows.to_batches(max_chunksize=size)))
-    assert sum(len(block) for block in blocks) == 6
-    users = [user for block in blocks for user in sorted(set(block["user_id"].to_pylist()))]
-    assert users == ["u", "v", "w"]
 
 
 def test_items_are_found_and_an_unknown_one_is_named() -> None:

@@ -24,8 +24,8 @@ from nextaisle.config import Settings
 from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EXAMPLES, ITEMS, SEQUENCES, SESSIONS, Table
 from nextaisle.job import Job, Outcome, execute
-from nextaisle.kernels import ArrowRows, Part
 from nextaisle.ledger import compacted_day
+from nextaisle.lookup import LatestRows
 from nextaisle.sequences import SEED, read_catalogue, read_lookup, rebuild_items, rebuild_sequences, rows_by_user
 from nextaisle.sequences.items import NEVER
 from nextaisle.sessions import rebuild_sessions
@@ -88,8 +88,7 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     items = rebuild_items(rows, no_catalogue, nothing([], ITEMS.schema), EVERYTHING, DAYS[-1]).localCheckpoint()
     last = sessions.agg(F.from_utc_timestamp(F.max("end_time"), zone).cast("date").alias("day")).collect()[0]["day"]
     through = compacted_through(last or DAYS[0], settings.sequences.daily_days)
-    no_seeds = ArrowRows(SEQUENCES.only(SEED), (Part(nothing([], SEQUENCES.only(SEED).schema)),))
-    by_user = rows_by_user(sessions, no_seeds)
+    by_user = rows_by_user(sessions, LatestRows(nothing([], SEQUENCES.only(SEED).schema)))
     sequences = rebuild_sequences(by_user, read_lookup(items), EVERYTHING, through, settings).frame()
     return {
         "sessions": in_order(sessions),

@@ -10,21 +10,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from nextaisle.arrays import text_run_starts
 from nextaisle.evaluation.cases import Cases, Histories, Protocol, find_cases
 from nextaisle.evaluation.contexts import Contexts, gather_contexts
 from nextaisle.evaluation.metrics import hits, measure, metric_names, recall_curve
 from nextaisle.evaluation.ranked_models import rank_model
 from nextaisle.evaluation.rankers import GROUPS, Baselines, rank_baselines
+from nextaisle.kernels import whole_users
 from nextaisle.scoring.packed import PackedModel, unpack_model
 
 Array = npt.NDArray[Any]
 
 # Cases ranked at once: their contexts, of up to max_context events each, are in memory together.
 CASES_AT_ONCE = 256
+# Events that are held together, of as many users as have so many.
+_BLOCK_EVENTS = 10_000
 _SHARES = 1_000_000
 EVENT_COLUMNS = ("user_id", "item_index", "event_type_index", "is_session_start", "event_day")
 _JUDGED = "user_id string, model string, cases bigint, values array<double>, item_indices array<int>"
@@ -56,7 +59,7 @@ def judge(histories: DataFrame, judgement: Judgement, user_share: float) -> Data
     shipped = histories.sparkSession.sparkContext.broadcast(judgement)
 
     def judge_partition(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for events in _whole_users(batches):
+        for events in whole_users(batches, _BLOCK_EVENTS):
             yield from judge_users(events, shipped.value)
 
     judged = histories.where(_is_judged(user_share)).select(*EVENT_COLUMNS)
@@ -131,30 +134,10 @@ def _group_shares(row_N: Array, group_N: Array, total: int | Array, row_count: i
     return counts[:, 1:] / total
 
 
-def _whole_users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """The same events, cut between users only."""
-    held: list[pa.RecordBatch] = []
-    for batch in batches:
-        user_ids = batch.column("user_id")
-        is_last = np.asarray(pc.not_equal(user_ids, user_ids[len(batch) - 1])) if len(batch) else np.zeros(0)
-        cut = int(np.flatnonzero(is_last)[-1]) + 1 if is_last.any() else 0
-        if cut or _begins_another(held, batch):
-            yield pa.Table.from_batches([*held, batch.slice(0, cut)])
-            held = []
-        held.append(batch.slice(cut))
-    if held:
-        yield pa.Table.from_batches(held)
-
-
-def _begins_another(held: list[pa.RecordBatch], batch: pa.RecordBatch) -> bool:
-    return bool(held and len(batch) and held[-1].column("user_id")[-1] != batch.column("user_id")[0])
-
-
 def _histories(events: pa.Table) -> tuple[pa.Array, Histories]:
     """The users, and their events as arrays."""
     user_ids = events["user_id"].combine_chunks()
-    is_new = np.asarray(pc.not_equal(user_ids[1:], user_ids[:-1]))
-    start_U = np.concatenate([[0], np.flatnonzero(is_new) + 1])
+    start_U = text_run_starts(user_ids)
     arrays = (events[name].to_numpy() for name in EVENT_COLUMNS[1:])
     return user_ids.take(pa.array(start_U)), Histories(np.append(start_U, len(events)), *arrays)
 

@@ -3,7 +3,6 @@
 E events, S seeds, N places of a timeline, K entries of lists.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nextaisle.arrays import run_starts
+from nextaisle.arrays import run_starts, text_run_starts
 from nextaisle.contract.tokens import EVENT_TYPES
 from nextaisle.profiles.timelines import Timeline, timeline_of
 
@@ -43,26 +42,8 @@ class Block(NamedTuple):
     users: pa.Array
 
 
-def whole_users(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
-    """Blocks of about BLOCK_ROWS rows that never part a user's rows. Rows come sorted by user_id."""
-    waiting: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        waiting.append(batch)
-        count += len(batch)
-        if count < BLOCK_ROWS:
-            continue
-        rows = pa.Table.from_batches(waiting)
-        last_user = int(_user_starts(rows)[-1])
-        if last_user:
-            yield rows.slice(0, last_user)
-            waiting, count = rows.slice(last_user).to_batches(), len(rows) - last_user
-    if count:
-        yield pa.Table.from_batches(waiting)
-
-
 def block_of(rows: pa.Table) -> Block:
-    starts = _user_starts(rows)
+    starts = text_run_starts(rows["user_id"])
     user_R = np.repeat(np.arange(len(starts)), np.diff(starts, append=len(rows)))
     day_R = rows["event_date"].cast(pa.int32()).to_numpy().astype(np.int64)
     is_seed_R = rows["event_type"].is_null().to_numpy()
@@ -148,9 +129,3 @@ def structs(place_K: Array, size: int, values: dict[str, Any]) -> pa.Array:
 
 def offsets(place_K: Array, size: int) -> pa.Array:
     return pa.array(np.concatenate([[0], np.cumsum(np.bincount(place_K, minlength=size))]), pa.int32())
-
-
-def _user_starts(rows: pa.Table) -> Array:
-    users = rows["user_id"].combine_chunks()
-    changes = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
-    return np.concatenate([[0], np.flatnonzero(changes) + 1]) if len(users) else np.zeros(0, np.int64)

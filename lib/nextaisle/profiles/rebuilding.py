@@ -25,12 +25,14 @@ from pyspark.sql import functions as F
 from nextaisle.changes import changed_sessions
 from nextaisle.config import Profiles
 from nextaisle.contract.tables import USER_PROFILES
-from nextaisle.kernels import ArrowRows, Batches, Part
+from nextaisle.kernels import ArrowRows, Batches, Part, whole_users
+from nextaisle.lookup import FilesOfUsers, LatestRows, seeds_first, with_hashes_of
 from nextaisle.profiles.attributes import with_attributes
-from nextaisle.profiles.blocks import Rules, whole_users
+from nextaisle.profiles.blocks import BLOCK_ROWS, Rules
 from nextaisle.profiles.funnel import EVENT_SCHEMA, session_events
 from nextaisle.profiles.prices import mean_prices, with_mean_money, with_money
 from nextaisle.profiles.snapshots import profile_rows
+from nextaisle.user_ranges import dealt_by_user
 
 _MONEY: Final = ("paid_money", "mean_price_money")
 # What the kernel takes of an event.
@@ -55,16 +57,23 @@ def events_since(sessions: DataFrame, items: DataFrame, first: date, rules: Prof
     return with_money(with_attributes(dated, items, rules.category))
 
 
-def rebuild_profiles(events: DataFrame, seeds: DataFrame, category_prices: DataFrame, rules: Profiles) -> ArrowRows:
+def rebuild_profiles(events: DataFrame, seeds: LatestRows, category_prices: DataFrame, rules: Profiles) -> ArrowRows:
     """Rows of user_profiles for the days of `events` (events_since); `seeds` (SEED) their users' latest rows before."""
-    means = mean_prices(category_prices, rules.price_days)
-    known = seeds.select(*SEED).withColumnRenamed("as_of_date", "event_date")
+    means, files = mean_prices(category_prices, rules.price_days), seeds.files
+    known = seeds.rows.select(*SEED).withColumnRenamed("as_of_date", "event_date")
     rows = with_mean_money(events, means).select(*_EVENT).unionByName(known, allowMissingColumns=True)
     kernel_rules = Rules(rules.interest_event_types, rules.favourites, rules.window_days, rules.max_distinct)
+    most = BLOCK_ROWS // 2 if files else BLOCK_ROWS  # and as many seeds
 
     def snapshots(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for block in whole_users(batches):
-            yield from profile_rows(block, kernel_rules)
+        for block in whole_users(batches, most):
+            for made in profile_rows(_with_seeds(block, files) if files else block, kernel_rules):
+                yield with_hashes_of(block, made)
 
-    by_user = rows.repartition("user_id").sortWithinPartitions("user_id", "event_date")
+    by_user = dealt_by_user(rows, "event_date", has_seeds=files is not None)
     return ArrowRows(USER_PROFILES, (Part(by_user, snapshots),))
+
+
+def _with_seeds(block: pa.Table, files: FilesOfUsers) -> pa.Table:
+    seeds = files.latest_rows(block)
+    return seeds_first(block, seeds.append_column("event_date", seeds["as_of_date"]))

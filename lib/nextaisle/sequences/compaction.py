@@ -11,12 +11,16 @@ from pyspark.sql import functions as F
 
 from nextaisle.arrays import Integers, run_starts
 from nextaisle.contract.tables import SEQUENCES
-from nextaisle.kernels import ArrowRows, Batches, Part
-from nextaisle.sequences.histories import users_of, whole_users
+from nextaisle.embedded import USER_HASH
+from nextaisle.kernels import ArrowRows, Batches, Part, whole_users
+from nextaisle.sequences.histories import users_of
 from nextaisle.spark import staged
+from nextaisle.user_ranges import range_of_user, with_user_hash
 
 # More than any user's events: users' counts stand one after the other on one line.
 _APART = 1 << 40
+# Rows that are judged together. A user with more is a block of one's own.
+_BLOCK_ROWS = 50_000
 
 
 def compacted(sequences: DataFrame, through: date) -> tuple[ArrowRows, list[date]]:
@@ -35,9 +39,9 @@ def compacted(sequences: DataFrame, through: date) -> tuple[ArrowRows, list[date
 def _by_day(rows: DataFrame, days: int) -> DataFrame:
     """Few tasks have rows of one day, and one task has few days: there would be a file for each of both."""
     tasks = int(rows.sparkSession.conf.get("spark.sql.shuffle.partitions") or 1)
-    part = F.pmod(F.xxhash64("user_id"), F.lit(max(1, tasks // max(1, days))))
-    dealt = rows.select(*SEQUENCES.names).repartition("as_of_date", part)
-    return dealt.sortWithinPartitions("as_of_date", "user_id")
+    dealt = with_user_hash(rows.select(*SEQUENCES.names))
+    dealt = dealt.repartition("as_of_date", range_of_user(max(1, tasks // max(1, days))))
+    return dealt.sortWithinPartitions("as_of_date", USER_HASH)
 
 
 def is_kept(user_N: Integers, count_N: Integers, size_N: Integers) -> NDArray[np.bool_]:
@@ -71,6 +75,6 @@ def is_kept(user_N: Integers, count_N: Integers, size_N: Integers) -> NDArray[np
 
 
 def _judged(batches: Batches) -> Iterator[pa.RecordBatch]:
-    for rows in whole_users(batches, len):
+    for rows in whole_users(batches, _BLOCK_ROWS):
         kept_N = is_kept(users_of(rows), rows["event_count"].to_numpy(), rows["size"].to_numpy())
         yield from rows.select(["user_id", "as_of_date"]).append_column("is_kept", pa.array(kept_N)).to_batches()

@@ -15,7 +15,8 @@ from pyspark.sql import functions as F
 from nextaisle.config import Evaluation, Examples, Settings
 from nextaisle.contract.tables import EXAMPLES
 from nextaisle.days import day_number
-from nextaisle.sequences.histories import Histories, flat, histories_of, user_ids, whole_users
+from nextaisle.kernels import whole_users
+from nextaisle.sequences.histories import BLOCK_EVENTS, Histories, events_in, flat, histories_of, user_ids
 from nextaisle.sequences.splits import SPLITS, splits_by_time, splits_leave_one_out
 from nextaisle.sequences.vocabulary import Lookup, read_lookup, type_indices
 from nextaisle.sequences.windows import encode_windows, plan_windows
@@ -53,7 +54,7 @@ def _kernel(
     examples, evaluation, zone = settings.examples, settings.evaluation, settings.source.time_zone
 
     def windows(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for rows in whole_users(batches):
+        for rows in whole_users(batches, BLOCK_EVENTS, events_in):
             yield from window_rows(rows, lookup.value, as_of, zone, examples, evaluation)
 
     return windows

@@ -4,7 +4,6 @@ Rows of the table sessions come in, sorted by user and start; whole users go out
 E events, R rows.
 """
 
-from collections.abc import Callable, Iterable, Iterator
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from nextaisle.arrays import text_run_starts
 from nextaisle.days import days_of
 
 # Events that are computed together. A user with more is a block of one's own.
@@ -47,27 +47,6 @@ def events_in(batch: pa.RecordBatch | pa.Table) -> int:
     return pc.sum(pc.list_value_length(batch.column("item_ids"))).as_py() or 0
 
 
-def whole_users(
-    batches: Iterable[pa.RecordBatch], size_of: Callable[[pa.RecordBatch | pa.Table], int] = events_in
-) -> Iterator[pa.Table]:
-    """Blocks of rows, of about BLOCK_EVENTS events, that never part a user's rows. Rows come sorted by user_id."""
-    waiting: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        waiting.append(batch)
-        count += size_of(batch)
-        if count < BLOCK_EVENTS:
-            continue
-        rows = pa.Table.from_batches(waiting)
-        last_user = int(_first_rows(rows)[-1])
-        if last_user:
-            yield rows.slice(0, last_user).combine_chunks()
-            rest = rows.slice(last_user)
-            waiting, count = rest.to_batches(), size_of(rest)
-    if waiting and len(rows := pa.Table.from_batches(waiting)):
-        yield rows.combine_chunks()
-
-
 def histories_of(rows: pa.Table, zone: str) -> Histories:
     """The events of whole users. `rows`: user_id, source_session_id, item_ids and event_times, sorted by user."""
     item_ids = flat(rows, "item_ids")
@@ -93,21 +72,13 @@ def list_lengths(rows: pa.Table) -> NDArray[np.int64]:
 def users_of(rows: pa.Table) -> NDArray[np.int64]:
     """0, 1, ... for the first user, the second, ... of each row."""
     is_first = np.zeros(len(rows), np.int64)
-    is_first[_first_rows(rows)[1:]] = 1
+    is_first[text_run_starts(rows["user_id"])[1:]] = 1
     return np.cumsum(is_first)
 
 
 def user_ids(rows: pa.Table) -> pa.Array:
     """The users of `users_of`, in its order."""
-    return rows["user_id"].take(_first_rows(rows)).combine_chunks()
-
-
-def _first_rows(rows: pa.Table) -> NDArray[np.int64]:
-    users = rows["user_id"].combine_chunks()
-    if not len(users):
-        return np.zeros(0, np.int64)
-    changes = pc.not_equal(users[1:], users[:-1]).to_numpy(zero_copy_only=False)
-    return np.concatenate([[0], np.flatnonzero(changes) + 1])
+    return rows["user_id"].take(text_run_starts(rows["user_id"])).combine_chunks()
 
 
 def _source_ranks(rows: pa.Table) -> NDArray[np.int64]:
