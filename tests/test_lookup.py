@@ -200,6 +200,10 @@ def test_files_of_another_program_are_read_by_spark(
     expected = [row for row in told(store.read(SEQUENCES)) if row[0] in {f"u{number:03d}" for number in wanted}]
     assert found(latest, users(spark, *wanted)) == expected
     assert len(expected) == len(wanted)
+    healed = written(spark, settings, tmp_path, 2)
+    assert healed.latest_rows(SEQUENCES, ["user_id"], users(spark, 7), FIRST + timedelta(days=2)).files is not None
+    assert healed.changed_days(SEQUENCES, store.ledger.read[SEQUENCES.name]) == {FIRST + timedelta(days=1)}
+    assert told(healed.read(SEQUENCES)) == told(store.read(SEQUENCES))
 
 
 def test_there_are_none_before_the_first_day_and_in_no_table(

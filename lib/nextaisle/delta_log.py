@@ -209,11 +209,12 @@ class Transaction:
             self._transaction.commit(self._sequence(actions), write)
         return True
 
-    def days(self, table: Table, where: str) -> set[date]:
-        """Those that have files, where `where` is true of them."""
+    def days(self, table: Table, where: str) -> dict[date, bool]:
+        """Those that have files, where `where` is true of them, and whether all of these have hashes, as NewFile."""
         day = table.partition[0]
-        found = _files_of(self._spark, self._transaction.snapshot(), day).where(where).select(day).distinct().collect()
-        return {row[day] for row in found}
+        files = _files_of(self._spark, self._transaction.snapshot(), day).where(where)
+        is_hashed = F.bool_and(F.col("first_hash").isNotNull()).alias("is_hashed")
+        return {row[day]: row["is_hashed"] for row in files.groupBy(day).agg(is_hashed).collect()}
 
     def files(self, table: Table, where: str) -> list[OldFile]:
         """The files whose partitions match `where`."""

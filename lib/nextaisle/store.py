@@ -6,7 +6,7 @@ was read ends up in job_runs. Nothing is committed that would leave the contents
 
 import fcntl
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
@@ -288,7 +288,7 @@ class Store:
     ) -> None:  # fmt: skip
         """The very files that are compared with what is there are committed, or taken away."""
         only, gone, day = where, opened, _day_of(table)
-        there = transaction.days(table, where) | {file.day for file in opened}
+        there = {file.day: True for file in opened} | transaction.days(table, where)
         if note != COMPACTION and there:
             days = self._changed_days(table, files, where, transaction, opened, there)
             if not days:
@@ -304,19 +304,24 @@ class Store:
 
     def _changed_days(
         self, table: Table, files: NewFiles, where: str, transaction: Transaction, opened: Sequence[OldFile],
-        there: set[date],
+        there: Mapping[date, bool],
     ) -> set[date]:  # fmt: skip
-        """Those whose rows differ, of the days of `files` and those `there`; of the days of one alone none are read."""
+        """Those whose rows differ, of the days of `files` and those `there`; of the days of one alone none are read.
+
+        And those that have files without hashes, by which later nights cannot look rows up, where the new ones have.
+        """
         made = {file.day for file in files.kept}
-        both = made & there
+        hashed = {file.day for file in files.kept if file.first_hash is not None}
+        known = (made ^ there.keys()) | {day for day in hashed if not there.get(day, True)}
+        both = made - known
         if not both:
-            return made | there
+            return known
         literal = days_literal(_day_of(table), both)
         before = self._latest(table).where(where).where(literal)
         if old := [file for file in opened if file.day in both]:
             before = before.unionByName(transaction.rows(table, old))
         changed = changed_partitions(table, before, files.rows(self.spark, table, both))
-        return (made ^ there) | {row[table.day] for row in changed}
+        return known | {row[table.day] for row in changed}
 
     def delete(self, table: Table, where: str) -> None:
         """Empties the partitions of `where`, which speaks of partition columns only; no commit where there are none."""

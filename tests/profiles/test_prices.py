@@ -5,16 +5,18 @@ from decimal import Decimal
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.tables import CATEGORY_PRICES, SESSIONS, USER_PROFILES
 from nextaisle.lookup import LatestRows
-from nextaisle.profiles import category_prices_of, events_since, rebuild_profiles
+from nextaisle.profiles import SEED, category_prices_of, events_since, rebuild_profiles
 from nextaisle.profiles.attributes import first_day_of_changed_attributes
 from nextaisle.profiles.prices import mean_prices
 from nextaisle.sessions import rebuild_sessions
+from nextaisle.store import Store
 from tests.profiles.shop import DAYS, Event, State, events_of, items_of
 from tests.sequences.events import ZONE
 
@@ -97,6 +99,23 @@ def test_a_users_price_level_is_what_they_paid_over_the_mean(spark: SparkSession
     # The mean is 6 / 3 on the first day, and 12 / 4 through the second.
     assert levels == {
         ("u", 11): (2, 4, 0.5), ("v", 11): (4, 2, 2.0), ("u", 12): (8, 7, 8 / 7), ("v", 12): (4, 2, 2.0),
+    }  # fmt: skip
+
+
+def test_a_profile_goes_on_from_the_users_row_in_a_file(spark: SparkSession, settings: Settings, store: Store) -> None:
+    log = [
+        Event("u", 1, "purchase", "b1", "1", "2"), Event("u", DAY + 1, "purchase", "b1", "6", "1"),
+        Event("v", 2, "cart", "b1", "4", "1"), Event("w", DAY + 3, "view", "n1"), Event("v", DAY + 3, "purchase", "b1"),
+    ]  # fmt: skip
+    known, rules, day = events(spark, settings, *log).localCheckpoint(), settings.profiles, DAYS[1]
+    prices, none = category_prices_of(known), LatestRows(spark.createDataFrame([], USER_PROFILES.schema))
+    earlier, later = known.where(F.col("event_date") < F.lit(day)), known.where(F.col("event_date") >= F.lit(day))
+    store.replace(USER_PROFILES, rebuild_profiles(earlier, none, prices, rules), "as_of_date IS NOT NULL")
+    seeds = store.fresh().latest_rows(USER_PROFILES, SEED, known.select("user_id").distinct(), day)
+    assert seeds.files is not None
+    found = rebuild_profiles(later, seeds, prices, rules).frame().collect()
+    assert {row["user_id"]: (row["active_day_count"], row["event_counts"]) for row in found} == {
+        "u": (2, {"purchase": 2}), "v": (2, {"cart": 1, "purchase": 1}), "w": (1, {"view": 1}),
     }  # fmt: skip
 
 
