@@ -42,6 +42,7 @@ def test_the_last_evening_in_new_york_is_a_day_of_2017(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_the_year_has_every_line_once_and_money_in_cents(tmp_path: Path) -> None:
     counts = write_demo_logs(shop(tmp_path), None, None)
     days = [date(2017, 1, 1) + timedelta(days=n) for n in range(365)]

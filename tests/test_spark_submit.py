@@ -95,6 +95,7 @@ def test_an_unknown_setting_ends_with_2_and_one_line_of_json(tmp_path: Path) -> 
         assert f"{overlay}: unknown key sessions.gap_minuets; the nearest known key is sessions.gap_minutes" in text
 
 
+@pytest.mark.slow
 def test_a_job_that_says_no_keeps_its_exit_code_and_leaves_its_outcome_at_the_uri(clone: Path, tmp_path: Path) -> None:
     target = tmp_path / "outcome.json"
     refused = call(
