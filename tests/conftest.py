@@ -5,10 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pyarrow import fs
 from pyspark.sql import SparkSession
 
 from nextaisle import config, overlays
 from nextaisle.config import Settings
+from nextaisle.folders import Folder
 from nextaisle.spark import create_session
 from nextaisle.store import Store
 
@@ -54,3 +56,16 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def store(spark: SparkSession, settings: Settings) -> Store:
     return Store(spark, settings.store)
+
+
+@pytest.fixture(params=["on this machine", "elsewhere", "not at all"])
+def reach(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How tasks of Python reach tables: here, on a store that pyarrow opens, or not at all, so that Spark does all."""
+    root, found = fs.SubTreeFileSystem("/", fs.LocalFileSystem()), Folder.local
+
+    def elsewhere(name: str) -> Folder | None:
+        here = found(name)
+        return here and Folder(here.name, root, here.root.lstrip("/"))
+
+    if request.param != "on this machine":
+        monkeypatch.setattr(Folder, "local", elsewhere if request.param == "elsewhere" else lambda _: None)

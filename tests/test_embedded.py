@@ -93,8 +93,8 @@ def embed(embedded: EmbeddedRows, rows: pa.Table) -> None:
 
 def found(path: Path, users: list[str], names: list[str]) -> pa.Table:
     """The rows of users with the hashes of these."""
-    with EmbeddedFile(str(path)) as file:
-        batches = list(file.rows(np.unique(np.array(hash_of(users), np.int64)), names))
+    with pa.memory_map(str(path)) as file:
+        batches = list(EmbeddedFile(file, path.name).rows(np.unique(np.array(hash_of(users), np.int64)), names))
     schema = pa.schema([SCHEMA.field(name) for name in names])
     return pa.Table.from_batches(batches).cast(schema) if batches else schema.empty_table()
 
@@ -114,8 +114,8 @@ def test_any_row_comes_back(
     assert pq.read_table(path).equals(whole)
     if not len(whole):
         return
-    with EmbeddedFile(str(path)) as file:
-        assert file.hashes.tolist() == hash_of(whole["user_id"].to_pylist())
+    with pa.memory_map(str(path)) as file:
+        assert EmbeddedFile(file, path.name).hashes.tolist() == hash_of(whole["user_id"].to_pylist())
     is_wanted = [user // 2 in {each // 2 for each in wanted} for user in map(_number, whole["user_id"].to_pylist())]
     assert found(path, [f"u{number}" for number in wanted], SCHEMA.names).equals(whole.filter(pa.array(is_wanted)))
 

@@ -16,8 +16,8 @@ from pyspark.sql import DataFrame, SparkSession
 from nextaisle.config import Settings
 from nextaisle.contract.errors import SchemaError
 from nextaisle.contract.tables import SEQUENCES, Column
-from nextaisle.delta_log import DeltaLog
 from nextaisle.embedded import USER_HASH, EmbeddedFile, EmbeddedRows
+from nextaisle.folders import Folder
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.lookup import LatestRows, rows_in, seeds_first
 from nextaisle.store import Store
@@ -91,7 +91,7 @@ def test_they_are_the_rows_that_spark_finds(
     """Of user 0 there is one on each day, of most others one on the first day alone, and of one nothing."""
     store = written(spark, settings, tmp_path / "a[1] 50%{b}?#", 12, by_python)
     if not is_reached:
-        monkeypatch.setattr(DeltaLog, "folder", lambda _: None)
+        monkeypatch.setattr(Folder, "local", lambda _: None)
     wanted = [0, 1, 3, 4, 10, 11, 50, 119, 500]
     for day in (1, 7, 12):
         before = FIRST + timedelta(days=day)
@@ -146,11 +146,19 @@ def test_a_row_is_read_by_its_place_where_row_groups_are_many(tmp_path: Path) ->
     table = pa.table({"user_id": [f"u{number}" for number in range(100)], "event_count": range(100)})
     embedding(path, table, np.arange(100), row_group_size=10)
     wanted = pa.array(["u7", "u9", "u55", "nobody"])
-    batches = rows_in(path, wanted, np.array([7, 9, 55, 177]), table.column_names, read.append)
+    batches = rows_in(
+        here(tmp_path), "groups.parquet", wanted, np.array([7, 9, 55, 177]), table.column_names, read.append
+    )
     assert pa.Table.from_batches(batches)["event_count"].to_pylist() == [7, 9, 55]
     groups = pq.ParquetFile(path).metadata
     sizes = [sum(groups.row_group(n).column(c).total_compressed_size for c in (0, 1)) for n in (0, 5)]
     assert read == [93 * 8, groups.serialized_size + sum(sizes)]
+
+
+def here(folder: Path) -> Folder:
+    found = Folder.local(str(folder))
+    assert found
+    return found
 
 
 def embedding(path: str, rows: pa.Table, hashes: np.ndarray[Any, Any], row_group_size: int, held: int = 0) -> None:
@@ -168,7 +176,7 @@ def test_two_users_with_one_hash_have_rows_of_their_own(tmp_path: Path, held: in
     path = str(tmp_path / "a.parquet")
     embedding(path, pa.table({"user_id": ["a", "b", "c"], "event_count": [1, 2, 3]}), np.array([5, 5, 6]), 9, held)
     for wanted, hashes in ((["b"], [5]), (["a", "b"], [5, 5]), (["a", "x", "c"], [5, 5, 6]), (["x"], [5])):
-        batches = rows_in(path, pa.array(wanted), np.array(hashes), ["user_id"], lambda _: None)
+        batches = rows_in(here(tmp_path), "a.parquet", pa.array(wanted), np.array(hashes), ["user_id"], lambda _: None)
         assert sorted(row["user_id"] for batch in batches for row in batch.to_pylist()) == sorted({*wanted} - {"x"})
 
 

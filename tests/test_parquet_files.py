@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -21,8 +21,8 @@ from nextaisle import spark as spark_module
 from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
-from nextaisle.delta_log import DeltaLog
 from nextaisle.embedded import USER_HASH, EmbeddedFile
+from nextaisle.folders import Folder
 from nextaisle.kernels import ArrowRows, Batches, Part, with_column
 from nextaisle.parquet_files import write_files
 from nextaisle.store import Store
@@ -89,7 +89,7 @@ def test_rows_are_those_that_spark_would_have_written(spark: SparkSession, store
 def test_where_python_does_not_reach_the_folder_spark_writes(
     spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(DeltaLog, "folder", lambda _: None)
+    monkeypatch.setattr(Folder, "local", lambda _: None)
     rows = made(spark, [row("u", FIRST), row("v", SECOND, "")])
     for _ in range(2):
         store.replace(SEQUENCES, rows, ALL)
@@ -99,7 +99,7 @@ def test_where_python_does_not_reach_the_folder_spark_writes(
 
 @pytest.mark.parametrize("name", ["tables", "a[1] *{b}?"])
 def test_the_same_rows_again_commit_nothing_and_leave_no_file(spark: SparkSession, tmp_path: Path, name: str) -> None:
-    store = Store(spark, StoreSettings(root=f"{tmp_path}/{name}", database=""))
+    store = Store(spark, StoreSettings(root=f"{tmp_path}/{name}", python_root="", database=""))
     rows = [row("u", FIRST), row("v", SECOND)]
     store.replace(SEQUENCES, made(spark, rows), ALL)
     version, before = store.current_version(SEQUENCES), files(store)
@@ -160,10 +160,23 @@ def test_what_was_made_of_old_rows_is_refused_and_leaves_no_file(
 
 
 def written(folder: Path, rows: list[dict[str, Any]], table: Table = SEQUENCES) -> list[parquet_files.NewFile]:
-    with parquet_files._Writers(table, to_arrow_schema(table.schema), str(folder), "zstd") as writers:
+    with writing(folder, table) as writers:
         for each in rows:
             writers.add(pa.RecordBatch.from_pylist([each], SCHEMA))
         return writers.close()
+
+
+@contextmanager
+def writing(folder: Path, table: Table = SEQUENCES) -> Iterator[parquet_files._Writers]:
+    there, schema = here(folder), to_arrow_schema(table.schema)
+    with there.staging() as staging, parquet_files._Writers(table, schema, there, staging, "zstd") as writers:
+        yield writers
+
+
+def here(folder: Path) -> Folder:
+    found = Folder.local(str(folder))
+    assert found
+    return found
 
 
 def users_in(folder: Path, file: parquet_files.NewFile) -> list[str]:
@@ -198,7 +211,7 @@ def test_a_file_that_cannot_be_removed_harms_nothing(
 
     store.replace(SEQUENCES, made(spark, [row("u", FIRST)]), ALL)
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "unlink", refused)
+        patched.setattr(Folder, "remove", refused)
         store.replace(SEQUENCES, made(spark, [row("u", FIRST)]), ALL)
     assert (store.current_version(SEQUENCES), len(active(store)), len(files(store))) == (1, 1, 2)
 
@@ -222,7 +235,7 @@ def test_of_days_made_together_each_users_last_row_is_embedded(
     monkeypatch.setattr(parquet_files, "_HELD_TO_EMBED", 0)
     rows = [row("a", FIRST), row("a", SECOND), row("b", FIRST), row("c", SECOND)]
     batch = with_column(pa.RecordBatch.from_pylist(rows, SCHEMA), USER_HASH, pa.array([-9, -9, 3, 7]))
-    with parquet_files._Writers(SEQUENCES, to_arrow_schema(SEQUENCES.schema), str(tmp_path), "zstd") as writers:
+    with writing(tmp_path) as writers:
         writers.add(batch.slice(0, 2))
         writers.add(batch.slice(1))
         found = writers.close()
@@ -232,8 +245,8 @@ def test_of_days_made_together_each_users_last_row_is_embedded(
 
 
 def embedded_users(path: Path) -> list[str]:
-    with EmbeddedFile(str(path)) as file:
-        batches = list(file.rows(np.array([-9, 3, 7]), SEQUENCES.carried))
+    with pa.memory_map(str(path)) as file:
+        batches = list(EmbeddedFile(file, path.name).rows(np.array([-9, 3, 7]), SEQUENCES.carried))
     return [row["user_id"] for batch in batches for row in batch.to_pylist()]
 
 
@@ -274,7 +287,7 @@ def test_what_is_much_has_a_few_tasks_for_each_core_and_what_is_little_one(
         for name, value in options.items():
             monkeypatch.setattr(spark_module, name, value)
         shuffled = rows.repartition("user_id")
-        return len(write_files(ArrowRows(SEQUENCES, (Part(shuffled, kernel),)), str(tmp_path), "zstd").kept)
+        return len(write_files(ArrowRows(SEQUENCES, (Part(shuffled, kernel),)), here(tmp_path), "zstd").kept)
 
     partitions, cores = spark.conf.get("spark.sql.shuffle.partitions"), spark.sparkContext.defaultParallelism
     spark.conf.set("spark.sql.shuffle.partitions", "60")

@@ -120,10 +120,9 @@ class DeltaLog:
         """Whether rows may be deleted of which the files still tell, as where somebody has allowed that."""
         return bool(self._snapshot().protocol().readerFeatureNames().contains("deletionVectors"))
 
-    def folder(self) -> str | None:
-        """The table's folder where it lies on a file system of this machine, be it a mounted one; None elsewhere."""
-        uri = self._log.dataPath().toUri()
-        return str(uri.getPath()) if uri.getScheme() in (None, "file") else None
+    def folder(self) -> str:
+        """The table's, as a URI in which nothing is escaped."""
+        return str(self._log.dataPath().toString())
 
     def files(self, number: int, day: str) -> DataFrame:
         """The data files of a version: path, as a URL in the folder or a whole one, and the partition's day.

@@ -113,33 +113,27 @@ class EmbeddedRows:
 
 
 class EmbeddedFile:
-    """Reads what a file has embedded. Nothing is copied: what nobody looks at is not read from disk.
+    """Reads what a file has embedded. Of one that is mapped nothing is copied, nor read what nobody looks at.
 
-    `hashes` are those of the users of all its rows, in the order of the rows, which is theirs.
+    `hashes` are those of the users of all its rows, in the order of the rows, which is theirs. Errors call it `name`.
 
     Raises:
         SchemaError: the file has nothing embedded, as one that another program has written.
     """
 
-    def __init__(self, path: str) -> None:
-        self._file = pa.memory_map(path)
-        size = self._file.size()
+    def __init__(self, file: pa.NativeFile, name: str) -> None:
+        self._file = file
+        size = file.size()
         footer = size - _TAIL - int.from_bytes(self._bytes(max(0, size - _TAIL), size - 4).to_pybytes(), "little")
         count_end = footer - len(_MAGIC)
         if count_end < _INTEGER or self._bytes(count_end, footer).to_pybytes() != _MAGIC:
-            raise SchemaError(f"{path} has no embedded rows; was it copied from elsewhere? Restore it, or build anew")
+            raise SchemaError(f"{name} has no embedded rows; was it copied from elsewhere? Restore it, or build anew")
         pieces_end = count_end - _INTEGER
         count = int.from_bytes(self._bytes(pieces_end, count_end).to_pybytes(), "little")
         width = _INTEGER * len(_Piece._fields)
         pieces = np.frombuffer(self._bytes(pieces_end - width * count, pieces_end), np.int64)
         *self._pieces, hashes = (_Piece(*each) for each in pieces.reshape(count, -1).tolist())
         self.hashes: Integers = np.frombuffer(self._bytes(hashes.begin, hashes.end), np.int64)
-
-    def __enter__(self) -> "EmbeddedFile":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
 
     def rows(self, hashes: Integers, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Of the embedded rows those of users with these hashes, ascending; none where it lacks one of the columns."""

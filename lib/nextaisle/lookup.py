@@ -8,9 +8,7 @@ reads of each the rows that it has embedded (embedded.py), and of rows that are 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import pyarrow as pa
@@ -23,6 +21,7 @@ from pyspark.sql import DataFrame, Row
 from nextaisle.arrays import Integers, text_run_starts
 from nextaisle.contract.errors import SchemaError
 from nextaisle.embedded import USER_HASH, EmbeddedFile, places_of
+from nextaisle.folders import Folder
 from nextaisle.kernels import with_column
 
 # Rows that are decoded at once, whatever the size of the row groups that somebody wrote.
@@ -32,23 +31,23 @@ _BATCH_ROWS: Final = 2048
 class Listing(NamedTuple):
     """F files of a table, the latest day first, and the first and the last hash of the users in each."""
 
-    folder: str
+    folder: Folder
     path_F: list[str]
     day_F: pa.Array
     first_F: Integers
     last_F: Integers
 
     @classmethod
-    def of(cls, folder: str, files: Sequence[Row], day: str) -> "Listing":
+    def of(cls, folder: Folder, files: Sequence[Row], day: str) -> "Listing":
         first_F, last_F = (np.array([file[name] for file in files], np.int64) for name in ("first_hash", "last_hash"))
         day_F = pa.array([file[day] for file in files], pa.date32())
-        return cls(folder, [file["path"] for file in files], day_F, first_F, last_F)
+        return cls(folder, [folder.path_of(file["path"]) for file in files], day_F, first_F, last_F)
 
     def files_with(self, hashes: Integers) -> Iterator[tuple[str, pa.Scalar]]:
         """The files, and their days, that may have users with some of these hashes, which are ascending."""
         if len(hashes):
             for file in np.flatnonzero((self.first_F <= hashes[-1]) & (self.last_F >= hashes[0])).tolist():
-                yield _local(self.folder, self.path_F[file]), self.day_F[file]
+                yield self.path_F[file], self.day_F[file]
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class FilesOfUsers:
         found: list[pa.RecordBatch] = []
         for path, day in self.listing.value.files_with(hashes):
             is_left = np.ones(len(users), bool)
-            for batch in rows_in(path, users, hashes, names, self.count_bytes):
+            for batch in rows_in(self.listing.value.folder, path, users, hashes, names, self.count_bytes):
                 is_left &= ~_is_in(users, batch.column("user_id"))
                 found.append(self._completed(batch, day))
             users, hashes = users.filter(pa.array(is_left)), hashes[is_left]
@@ -109,10 +108,16 @@ class LatestRows:
 
 
 def rows_in(
-    path: str, users: pa.Array, hashes: Integers, columns: Sequence[str], count_bytes: Callable[[int], None]
+    folder: Folder,
+    path: str,
+    users: pa.Array,
+    hashes: Integers,
+    columns: Sequence[str],
+    count_bytes: Callable[[int], None],
 ) -> Iterator[pa.RecordBatch]:
     """The rows of these users in one file, of those columns that it has. `hashes` are theirs, ascending."""
-    with EmbeddedFile(path) as file:
+    with folder.open(path) as opened:
+        file = EmbeddedFile(opened, path)
         begin, end = np.searchsorted(file.hashes, hashes[0]), np.searchsorted(file.hashes, hashes[-1], side="right")
         in_file = file.hashes[begin:end]
         count_bytes(in_file.nbytes)
@@ -125,7 +130,7 @@ def rows_in(
             yield rows
         places = places_of(left_hashes, in_file) + begin
     if len(places):
-        yield from _of_users(_rows_at(path, places, columns, count_bytes), left)
+        yield from _of_users(_rows_at(folder, path, places, columns, count_bytes), left)
 
 
 def seeds_first(rows: pa.Table, seeds: pa.Table) -> pa.Table:
@@ -173,10 +178,10 @@ def _is_among(hashes: Integers, among: Integers) -> NDArray[np.bool_]:
 
 
 def _rows_at(
-    path: str, places: Integers, columns: Sequence[str], count_bytes: Callable[[int], None]
+    folder: Folder, path: str, places: Integers, columns: Sequence[str], count_bytes: Callable[[int], None]
 ) -> Iterator[pa.RecordBatch]:
     """The rows at these places of a Parquet file, ascending."""
-    with pq.ParquetFile(path) as file:
+    with folder.open(path) as opened, pq.ParquetFile(opened) as file:
         described = file.metadata
         ends = np.cumsum([described.row_group(group).num_rows for group in range(described.num_row_groups)])
         names = [name for name in columns if name in file.schema_arrow.names]
@@ -195,11 +200,3 @@ def _size(described: pq.FileMetaData, groups: Sequence[int], names: Sequence[str
     """Bytes of these columns of row groups; one of lists is several in the file, `prices.list.element`."""
     numbers = [n for n in range(described.num_columns) if described.schema.column(n).path.split(".")[0] in names]
     return sum(described.row_group(group).column(n).total_compressed_size for group in groups for n in numbers)
-
-
-def _local(folder: str, path: str) -> str:
-    """The name of a file here; Delta's log has it as a URL, relative to the table or whole."""
-    url = urlsplit(path)
-    if url.scheme not in ("", "file"):
-        raise SchemaError(f"{path} belongs to the table in {folder}, but lies elsewhere: copy it there")
-    return str(Path(folder, unquote(url.path)))

@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date, timedelta
 from itertools import pairwise
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from nextaisle.arrays import run_starts, text_run_starts
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import Table
 from nextaisle.embedded import USER_HASH, EmbeddedRows
+from nextaisle.folders import Folder, Staging
 from nextaisle.kernels import ArrowRows, Batches, with_column
 from nextaisle.spark import literally, tasks_for_files
 
@@ -73,7 +73,7 @@ class NewFile(NamedTuple):
 class NewFiles:
     """Files in a table's folder that are not part of the table yet. As a context: those that cannot be are removed."""
 
-    def __init__(self, folder: str, files: Sequence[NewFile]) -> None:
+    def __init__(self, folder: Folder, files: Sequence[NewFile]) -> None:
         self._folder, self._all = folder, tuple(files)
         self.kept = self._all
         self._may_be_committed = False
@@ -84,7 +84,7 @@ class NewFiles:
     def __exit__(self, *_: object) -> None:
         for file in set(self._all) - set(self.kept if self._may_be_committed else ()):
             try:
-                Path(self._folder, file.path).unlink(missing_ok=True)
+                self._folder.remove(file.path)
             except OSError as error:
                 log.warning("%s is of no table and could not be removed, VACUUM will: %s", file.path, error)
 
@@ -104,9 +104,8 @@ class NewFiles:
 
     def rows(self, spark: SparkSession, table: Table, days: set[date]) -> DataFrame:
         """Those of these days."""
-        # A path alone would be one of the cluster's own file system.
-        paths = [f"file:{literally(self._folder)}/{file.path}" for file in self._all if file.day in days]
-        read = spark.read.schema(table.schema).option("basePath", f"file:{self._folder}").parquet(*paths)
+        paths = [f"{literally(self._folder.name)}/{file.path}" for file in self._all if file.day in days]
+        read = spark.read.schema(table.schema).option("basePath", self._folder.name).parquet(*paths)
         return read.select(*table.names)
 
     def refuse_others(self, spark: SparkSession, table: Table, where: str) -> None:
@@ -120,8 +119,8 @@ class NewFiles:
             raise SchemaError(f"rows of {others[0][0]} were made for table {table.name} where {where}")
 
 
-def write_files(rows: ArrowRows, folder: str, codec: str) -> NewFiles:
-    """Writes the rows under `folder`, which every executor must see under this name: a file per task and day.
+def write_files(rows: ArrowRows, folder: Folder, codec: str) -> NewFiles:
+    """Writes the rows in `folder`: a file per task and day.
 
     Rows that a kernel calls IS_PASSING lie in another file of the day. Of a table with `carried` columns those are
     embedded that come with their USER_HASH, in the order of it.
@@ -132,7 +131,7 @@ def write_files(rows: ArrowRows, folder: str, codec: str) -> NewFiles:
     table, name = rows.table, _CODECS.get(codec, codec)
 
     def write(batches: Batches) -> Iterator[pa.RecordBatch]:
-        with _Writers(table, schema, folder, name) as writers:
+        with folder.staging() as staging, _Writers(table, schema, folder, staging, name) as writers:
             for batch in batches:
                 writers.add(batch)
             files = writers.close()
@@ -150,7 +149,7 @@ def write_files(rows: ArrowRows, folder: str, codec: str) -> NewFiles:
 class _File:
     """A file that is being written."""
 
-    path: Path
+    path: str
     sink: pa.NativeFile
     writer: pq.ParquetWriter
     embedded: EmbeddedRows
@@ -177,15 +176,15 @@ class _Writers:
     Memory is bounded by what may be held back, whatever comes. Where an error ends it, it takes its files away.
     """
 
-    def __init__(self, table: Table, schema: pa.Schema, folder: str, codec: str | None) -> None:
+    def __init__(self, table: Table, schema: pa.Schema, folder: Folder, staging: Staging, codec: str | None) -> None:
         self._day, self._carried = table.partition[0], list(table.carried)
-        self._folder, self._codec = Path(folder), codec
+        self._folder, self._staging, self._codec = folder, staging, codec
         self._schema = schema
         self._inner = self._schema.remove(self._schema.get_field_index(self._day))
         self._waiting: dict[_Place, list[pa.RecordBatch]] = {}
         self._bytes: dict[_Place, int] = {}
         self._open: dict[_Place, _File] = {}  # the one used last comes last
-        self._begun: list[Path] = []
+        self._begun: list[str] = []
         self._files: list[NewFile] = []
 
     def __enter__(self) -> "_Writers":
@@ -197,7 +196,7 @@ class _Writers:
                 with suppress(OSError):  # a full disk, which ended it, is still full
                     file.close()
             for path in self._begun:
-                path.unlink(missing_ok=True)
+                self._folder.remove(path)
 
     def add(self, batch: pa.RecordBatch) -> None:
         fitted = _fitted(batch, self._schema)
@@ -236,12 +235,10 @@ class _Writers:
             self._finish(next(iter(self._open)))
 
     def _begin(self, day: int) -> _File:
-        folder = self._folder / f"{self._day}={_EPOCH + timedelta(days=day)}"
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"part-{uuid.uuid4()}.parquet"
+        path = f"{self._day}={_EPOCH + timedelta(days=day)}/part-{uuid.uuid4()}.parquet"
         self._begun.append(path)
         options = _encoding(self._inner)
-        sink = pa.OSFile(str(path), "wb")
+        sink = self._staging.create(path)
         writer = pq.ParquetWriter(sink, self._inner, compression=self._codec or "none", **options)
         return _File(path, sink, writer, EmbeddedRows(sink))
 
@@ -253,8 +250,8 @@ class _Writers:
     def _finish(self, place: _Place) -> None:
         if file := self._open.pop(place, None):
             hashes = file.close() or (None, None)
-            path, size = str(file.path.relative_to(self._folder)), file.path.stat().st_size
-            self._files.append(NewFile(path, _EPOCH + timedelta(days=place.day), size, file.row_count, *hashes))
+            day, size = _EPOCH + timedelta(days=place.day), self._staging.put(file.path)
+            self._files.append(NewFile(file.path, day, size, file.row_count, *hashes))
 
 
 def _is_last(users: pa.Array) -> pa.Array:

@@ -22,10 +22,11 @@ from pyspark.storagelevel import StorageLevel
 from nextaisle.config import Store as StoreSettings
 from nextaisle.config import absolute
 from nextaisle.contract.check import check_schema
-from nextaisle.contract.errors import ConflictError
+from nextaisle.contract.errors import ConfigurationError, ConflictError
 from nextaisle.contract.tables import Table
 from nextaisle.delta_log import COMPACTION, Change, DeltaLog, OldFile, Transaction, Version, conflicts_named, since_note
 from nextaisle.earlier_releases import alterations, up_to_date
+from nextaisle.folders import Folder
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.lookup import FilesOfUsers, LatestRows, Listing
 from nextaisle.parquet_files import NewFiles, write_files
@@ -59,8 +60,10 @@ class Store:
 
     def __init__(self, spark: SparkSession, settings: StoreSettings) -> None:
         self.spark = spark
+        self._settings = settings
         self._root = absolute(settings.root).rstrip("/")
         self._database = settings.database
+        self._python_root = absolute(settings.python_root)
         self.ledger = Ledger()
         # What this store's rows were made from, None where there was no table: another's commit in between must not be
         # overwritten.
@@ -69,7 +72,7 @@ class Store:
 
     def fresh(self) -> "Store":
         """The same tables with nothing pinned and an empty ledger, for the next job."""
-        return Store(self.spark, StoreSettings(root=self._root, database=self._database))
+        return Store(self.spark, self._settings)
 
     def location(self, table: Table) -> str:
         """What a plain reader opens: a folder, or `database.table`."""
@@ -125,7 +128,7 @@ class Store:
         files = self._files_before(table, before)
         if not files:
             return LatestRows(none)
-        folder, is_ours = self._log(table).folder(), all(file["first_hash"] is not None for file in files)
+        folder, is_ours = self._folder(table), all(file["first_hash"] is not None for file in files)
         # Python reads files as they are, with the rows that deletion vectors take out of them.
         if folder is None or not is_ours or self._log(table).has_deletion_vectors():
             if not is_ours:
@@ -243,7 +246,7 @@ class Store:
     ) -> None:
         made = ArrowRows(table, (Part(check_schema(rows, table)),)) if isinstance(rows, DataFrame) else rows
         with self._writing(table):
-            folder = self._log(table).folder()
+            folder = self._folder(table)
             if isinstance(rows, DataFrame) or folder is None or table.partition != (table.day,):
                 if gone:
                     staying = self._latest(table).where(gone.where).join(gone.keys, list(table.key), "left_anti")
@@ -380,6 +383,23 @@ class Store:
         reader = self.spark.read.format("delta").option("versionAsOf", version)
         place = self.location(table)
         return up_to_date(reader.table(place) if self._database else reader.load(place), table)
+
+    def _folder(self, table: Table) -> Folder | None:
+        """The table's, which is there, as tasks of Python reach it; None where only Spark does.
+
+        Raises:
+            ConfigurationError: store.python_root is no place, or holds another table than Spark's.
+        """
+        name = self._log(table).folder()
+        if not self._python_root:
+            return Folder.local(name)
+        folder, version = Folder.within(self._python_root, name), self.current_version(table)
+        if not folder.has(f"_delta_log/{version:020d}.json"):
+            raise ConfigurationError(
+                f"store.python_root = {self._python_root!r} does not hold version {version} of table {table.name}, "
+                f"which Spark has in {name}; expected the same folder, by another name"
+            )
+        return folder
 
     def _log(self, table: Table) -> DeltaLog:
         if self._database:

@@ -119,6 +119,7 @@ def random_events(seed: int, users: int) -> list[Event]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+@pytest.mark.usefixtures("reach")
 def test_nights_with_late_events_equal_one_whole_build_and_a_night_again_writes_nothing(
     spark: SparkSession, settings: Settings, tmp_path: Path
 ) -> None:

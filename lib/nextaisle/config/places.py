@@ -24,6 +24,7 @@ Place = Annotated[str, AfterValidator(_place)]
 
 class Store(Section):
     root: Annotated[Place, Field(pattern="^[^`]*$")]  # within a backtick Delta finds no table
+    python_root: Place
     database: Annotated[str, Field(pattern=r"^([a-z][a-z0-9_]{0,63})?$")]
 
 
