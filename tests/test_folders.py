@@ -84,8 +84,8 @@ def test_a_file_for_elsewhere_waits_on_a_disk_until_it_is_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scratch, table = tmp_path / "scratch", tmp_path / "table"
-    for folder in (scratch, table / "day=1"):
-        folder.mkdir(parents=True)
+    for folder in (scratch, table):
+        folder.mkdir()
     monkeypatch.setenv("SPARK_LOCAL_DIRS", str(scratch))
     with elsewhere(table).staging() as staging:
         with staging.create("day=1/x") as sink:

@@ -17,6 +17,8 @@ from pyarrow import fs
 from nextaisle.contract.errors import ConfigurationError, SchemaError
 
 _COPIED_BYTES: Final = 8 << 20
+# Where a file needs none, pyarrow would leave an empty object for each.
+_WITHOUT_FOLDERS: Final = ("s3", "gcs")
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ class Folder:
 
     def write(self, path: str) -> pa.NativeFile:
         """For writing from its beginning to its end; there once it is closed."""
-        return self.files.open_output_stream(self._place(path), compression=None)
+        place = self._place(path)
+        if self.files.type_name not in _WITHOUT_FOLDERS:
+            self.files.create_dir(place.rsplit("/", 1)[0])
+        return self.files.open_output_stream(place, compression=None)
 
     def remove(self, path: str) -> None:
         """Nothing happens where it is not there."""
