@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from nextaisle.contract.errors import SchemaError
 from nextaisle.decimals import MONEY
-from nextaisle.embedded import USER_HASH, EmbeddedFile, EmbeddedRows, places_of
+from nextaisle.embedded import USER_HASH, Embedded, EmbeddedRows, places_of
 
 SCHEMA = pa.schema(
     [
@@ -94,7 +94,7 @@ def embed(embedded: EmbeddedRows, rows: pa.Table) -> None:
 def found(path: Path, users: list[str], names: list[str]) -> pa.Table:
     """The rows of users with the hashes of these."""
     with pa.memory_map(str(path)) as file:
-        batches = list(EmbeddedFile(file, path.name).rows(np.unique(np.array(hash_of(users), np.int64)), names))
+        batches = list(Embedded.of(file, path.name).rows(file, np.unique(np.array(hash_of(users), np.int64)), names))
     schema = pa.schema([SCHEMA.field(name) for name in names])
     return pa.Table.from_batches(batches).cast(schema) if batches else schema.empty_table()
 
@@ -115,7 +115,7 @@ def test_any_row_comes_back(
     if not len(whole):
         return
     with pa.memory_map(str(path)) as file:
-        assert EmbeddedFile(file, path.name).hashes.tolist() == hash_of(whole["user_id"].to_pylist())
+        assert Embedded.of(file, path.name).hashes.tolist() == hash_of(whole["user_id"].to_pylist())
     is_wanted = [user // 2 in {each // 2 for each in wanted} for user in map(_number, whole["user_id"].to_pylist())]
     assert found(path, [f"u{number}" for number in wanted], SCHEMA.names).equals(whole.filter(pa.array(is_wanted)))
 
@@ -141,6 +141,15 @@ def test_users_that_do_not_come_in_order_are_an_error(tmp_path: Path) -> None:
         written(tmp_path / "a") as (_, embedded),
     ):
         embed(embedded, rows.take([2, 3, 0, 1]))
+
+
+def test_a_batch_is_not_held_for_its_hashes(tmp_path: Path) -> None:
+    with written(tmp_path / "a.parquet") as (_, embedded):
+        batch = pa.record_batch([pa.array([1, 2])], [USER_HASH])
+        before = pa.total_allocated_bytes()
+        embedded.name_users(batch.column(USER_HASH).to_numpy())
+        del batch
+        assert pa.total_allocated_bytes() < before
 
 
 def test_places_are_those_of_each_value_that_is_there() -> None:

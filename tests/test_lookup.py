@@ -1,5 +1,6 @@
 """Latest rows of users are found in a table's files without reading all of them."""
 
+from collections import Counter
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
@@ -12,14 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
+from nextaisle import lookup
 from nextaisle.config import Settings
 from nextaisle.contract.errors import SchemaError
 from nextaisle.contract.tables import SEQUENCES, Column
-from nextaisle.embedded import USER_HASH, EmbeddedFile, EmbeddedRows
+from nextaisle.embedded import USER_HASH, Embedded, EmbeddedRows
 from nextaisle.folders import Folder
 from nextaisle.kernels import ArrowRows, Part
-from nextaisle.lookup import LatestRows, rows_in, seeds_first
+from nextaisle.lookup import FileReader, LatestRows, seeds_first
 from nextaisle.store import Store
 from nextaisle.user_ranges import task_of_user, with_user_hash
 
@@ -134,11 +137,41 @@ def test_days_files_and_row_groups_without_them_stay_unread(
     (first,) = {folder for folder in tmp_path.rglob("as_of_date=*") if folder.name.endswith(str(FIRST))}
     assert len(list(first.glob("*.parquet"))) == 2  # a file for each of two ranges
     latest = store.latest_rows(SEQUENCES, SEQUENCES.carried, users(spark, 7), FIRST + timedelta(days=3))
-    with patch("nextaisle.lookup.EmbeddedFile", side_effect=EmbeddedFile) as opened:
+    with patch.object(Embedded, "of", side_effect=Embedded.of) as opened:
         assert len(found(latest, users(spark, 7))) == 1
     assert 1 <= opened.call_count <= 3  # one a day at most
     row_bytes = 40 * EVENTS
     assert 0 < store.bytes_looked_up < 3 * 8 * USERS + row_bytes
+
+
+@pytest.mark.parametrize(("remembered", "times"), [(lookup._REMEMBERED_BYTES, 1), (0, 2)])
+def test_a_task_asks_a_file_once_whom_it_has(
+    spark: SparkSession,
+    settings: Settings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    remembered: int,
+    times: int,
+) -> None:
+    """Users come in two blocks, somebody new in both."""
+    monkeypatch.setattr(lookup, "_REMEMBERED_BYTES", remembered)
+    store = written(spark, settings, tmp_path, 4)
+    wanted = in_order(users(spark, *range(USERS + 20)))
+    blocks = wanted.slice(0, 70), wanted.slice(70)
+    assert all(max(block["user_id"].to_pylist()) >= f"u{USERS}" for block in blocks)
+    files = store.latest_rows(SEQUENCES, ["user_id", "as_of_date"], users(spark, 0), FIRST + timedelta(days=4)).files
+    assert files
+    with patch.object(Embedded, "of", side_effect=Embedded.of) as opened:
+        rows = pa.concat_tables([files.latest_rows(block) for block in blocks]).to_pylist()
+    asked = Counter(call.args[1] for call in opened.call_args_list)
+    assert set(asked) == {str(path.relative_to(store.location(SEQUENCES))) for path in tmp_path.rglob("*=*/*.parquet")}
+    assert max(asked.values()) == times
+    expected = {(row["user_id"], row["as_of_date"]) for row in latest_of_all(store)}
+    assert sorted((row["user_id"], row["as_of_date"]) for row in rows) == sorted(expected)
+
+
+def latest_of_all(store: Store) -> list[Any]:
+    return store.read(SEQUENCES).groupBy("user_id").agg(F.max("as_of_date").alias("as_of_date")).collect()
 
 
 def test_a_row_is_read_by_its_place_where_row_groups_are_many(tmp_path: Path) -> None:
@@ -146,13 +179,12 @@ def test_a_row_is_read_by_its_place_where_row_groups_are_many(tmp_path: Path) ->
     table = pa.table({"user_id": [f"u{number}" for number in range(100)], "event_count": range(100)})
     embedding(path, table, np.arange(100), row_group_size=10)
     wanted = pa.array(["u7", "u9", "u55", "nobody"])
-    batches = rows_in(
-        here(tmp_path), "groups.parquet", wanted, np.array([7, 9, 55, 177]), table.column_names, read.append
-    )
+    reader = FileReader(here(tmp_path), read.append)
+    batches = reader.rows("groups.parquet", wanted, np.array([7, 9, 55, 177]), table.column_names)
     assert pa.Table.from_batches(batches)["event_count"].to_pylist() == [7, 9, 55]
     groups = pq.ParquetFile(path).metadata
     sizes = [sum(groups.row_group(n).column(c).total_compressed_size for c in (0, 1)) for n in (0, 5)]
-    assert read == [93 * 8, groups.serialized_size + sum(sizes)]
+    assert read == [100 * 8, groups.serialized_size + sum(sizes)]
 
 
 def here(folder: Path) -> Folder:
@@ -176,7 +208,8 @@ def test_two_users_with_one_hash_have_rows_of_their_own(tmp_path: Path, held: in
     path = str(tmp_path / "a.parquet")
     embedding(path, pa.table({"user_id": ["a", "b", "c"], "event_count": [1, 2, 3]}), np.array([5, 5, 6]), 9, held)
     for wanted, hashes in ((["b"], [5]), (["a", "b"], [5, 5]), (["a", "x", "c"], [5, 5, 6]), (["x"], [5])):
-        batches = rows_in(here(tmp_path), "a.parquet", pa.array(wanted), np.array(hashes), ["user_id"], lambda _: None)
+        reader = FileReader(here(tmp_path), lambda _: None)
+        batches = reader.rows("a.parquet", pa.array(wanted), np.array(hashes), ["user_id"])
         assert sorted(row["user_id"] for batch in batches for row in batch.to_pylist()) == sorted({*wanted} - {"x"})
 
 

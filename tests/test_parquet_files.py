@@ -21,7 +21,7 @@ from nextaisle import spark as spark_module
 from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
-from nextaisle.embedded import USER_HASH, EmbeddedFile
+from nextaisle.embedded import USER_HASH, Embedded
 from nextaisle.folders import Folder
 from nextaisle.kernels import ArrowRows, Batches, Part, with_column
 from nextaisle.parquet_files import write_files
@@ -246,7 +246,7 @@ def test_of_days_made_together_each_users_last_row_is_embedded(
 
 def embedded_users(path: Path) -> list[str]:
     with pa.memory_map(str(path)) as file:
-        batches = list(EmbeddedFile(file, path.name).rows(np.array([-9, 3, 7]), SEQUENCES.carried))
+        batches = list(Embedded.of(file, path.name).rows(file, np.array([-9, 3, 7]), SEQUENCES.carried))
     return [row["user_id"] for batch in batches for row in batch.to_pylist()]
 
 

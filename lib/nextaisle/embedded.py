@@ -13,6 +13,7 @@ Rows come in order of their users' hashes, so that readers go through a file onc
 import base64
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -61,7 +62,8 @@ class EmbeddedRows:
     def name_users(self, hashes: Integers) -> None:
         """USER_HASH of rows that Parquet's writer was given."""
         if len(hashes):
-            self._hashes.append(hashes)
+            # A copy, not a view, which would hold all of the batch that it is of.
+            self._hashes.append(hashes.copy())
 
     def hold(self, rows: pa.Table) -> None:
         """Rows for the next piece, with their USER_HASH."""
@@ -112,36 +114,45 @@ class EmbeddedRows:
         self._pieces.append(_Piece(begin, self._sink.tell(), int(hashes[0]), int(hashes[-1])))
 
 
-class EmbeddedFile:
-    """Reads what a file has embedded. Of one that is mapped nothing is copied, nor read what nobody looks at.
+@dataclass(frozen=True)
+class Embedded:
+    """Where in a file its embedded rows are, and whose.
 
-    `hashes` are those of the users of all its rows, in the order of the rows, which is theirs. Errors call it `name`.
-
-    Raises:
-        SchemaError: the file has nothing embedded, as one that another program has written.
+    `hashes` are those of the users of all its rows, in the order of the rows, which is theirs.
     """
 
-    def __init__(self, file: pa.NativeFile, name: str) -> None:
-        self._file = file
-        size = file.size()
-        footer = size - _TAIL - int.from_bytes(self._bytes(max(0, size - _TAIL), size - 4).to_pybytes(), "little")
+    hashes: Integers
+    pieces: tuple[_Piece, ...]
+
+    @classmethod
+    def of(cls, file: pa.NativeFile, name: str) -> "Embedded":
+        """
+        Raises:
+            SchemaError: the file has nothing embedded, as one that another program has written.
+        """
+        footer = file.size() - _TAIL
+        footer -= int.from_bytes(_bytes(file, max(0, footer), footer + 4).to_pybytes(), "little")
         count_end = footer - len(_MAGIC)
-        if count_end < _INTEGER or self._bytes(count_end, footer).to_pybytes() != _MAGIC:
+        if count_end < _INTEGER or _bytes(file, count_end, footer).to_pybytes() != _MAGIC:
             raise SchemaError(f"{name} has no embedded rows; was it copied from elsewhere? Restore it, or build anew")
         pieces_end = count_end - _INTEGER
-        count = int.from_bytes(self._bytes(pieces_end, count_end).to_pybytes(), "little")
+        count = int.from_bytes(_bytes(file, pieces_end, count_end).to_pybytes(), "little")
         width = _INTEGER * len(_Piece._fields)
-        pieces = np.frombuffer(self._bytes(pieces_end - width * count, pieces_end), np.int64)
-        *self._pieces, hashes = (_Piece(*each) for each in pieces.reshape(count, -1).tolist())
-        self.hashes: Integers = np.frombuffer(self._bytes(hashes.begin, hashes.end), np.int64)
+        numbers = np.frombuffer(_bytes(file, pieces_end - width * count, pieces_end), np.int64)
+        *pieces, hashes = (_Piece(*each) for each in numbers.reshape(count, -1).tolist())
+        # A copy: a mapped file stays open as long as somebody looks at a part of it.
+        return cls(np.frombuffer(_bytes(file, hashes.begin, hashes.end), np.int64).copy(), tuple(pieces))
 
-    def rows(self, hashes: Integers, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Of the embedded rows those of users with these hashes, ascending; none where it lacks one of the columns."""
-        for piece in self._pieces:
+    def rows(self, file: pa.NativeFile, hashes: Integers, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Of the rows in `file` those of users with these hashes, ascending; none where it lacks one of the columns.
+
+        Of a file that is mapped nothing else is read.
+        """
+        for piece in self.pieces:
             begin, end = np.searchsorted(hashes, piece.first), np.searchsorted(hashes, piece.last, side="right")
             if begin == end:
                 continue
-            (batch,) = pa.ipc.open_stream(self._bytes(piece.begin, piece.end))
+            (batch,) = pa.ipc.open_stream(_bytes(file, piece.begin, piece.end))
             if not set(names) <= set(batch.schema.names):
                 continue
             places = pa.array(places_of(hashes[begin:end], batch.column(USER_HASH).to_numpy()))
@@ -153,15 +164,16 @@ class EmbeddedFile:
             wide = [_wide(column, kinds.field(name).type) for name, column in zip(names, narrow, strict=True)]
             yield pa.RecordBatch.from_arrays(wide, list(names))
 
-    def _bytes(self, begin: int, end: int) -> pa.Buffer:
-        self._file.seek(begin)
-        return self._file.read_buffer(end - begin)
-
 
 def places_of(wanted: Integers, among: Integers) -> Integers:
     """Where in `among` the values `wanted` are. Both are ascending, and may have one several times."""
     values = wanted[run_starts(wanted)]
     return gathered(np.searchsorted(among, values), np.searchsorted(among, values, side="right"))
+
+
+def _bytes(file: pa.NativeFile, begin: int, end: int) -> pa.Buffer:
+    file.seek(begin)
+    return file.read_buffer(end - begin)
 
 
 class Narrow(NamedTuple):

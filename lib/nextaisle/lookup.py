@@ -7,7 +7,7 @@ reads of each the rows that it has embedded (embedded.py), and of rows that are 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,18 +20,19 @@ from pyspark.sql import DataFrame, Row
 
 from nextaisle.arrays import Integers, text_run_starts
 from nextaisle.contract.errors import SchemaError
-from nextaisle.embedded import USER_HASH, EmbeddedFile, places_of
+from nextaisle.embedded import USER_HASH, Embedded, places_of
 from nextaisle.folders import Folder
 from nextaisle.kernels import with_column
 
 # Rows that are decoded at once, whatever the size of the row groups that somebody wrote.
 _BATCH_ROWS: Final = 2048
+# Hashes of the users of files that a task remembers: those of sixteen million rows.
+_REMEMBERED_BYTES: Final = 128 << 20
 
 
 class Listing(NamedTuple):
     """F files of a table, the latest day first, and the first and the last hash of the users in each."""
 
-    folder: Folder
     path_F: list[str]
     day_F: pa.Array
     first_F: Integers
@@ -41,7 +42,7 @@ class Listing(NamedTuple):
     def of(cls, folder: Folder, files: Sequence[Row], day: str) -> "Listing":
         first_F, last_F = (np.array([file[name] for file in files], np.int64) for name in ("first_hash", "last_hash"))
         day_F = pa.array([file[day] for file in files], pa.date32())
-        return cls(folder, [folder.path_of(file["path"]) for file in files], day_F, first_F, last_F)
+        return cls([folder.path_of(file["path"]) for file in files], day_F, first_F, last_F)
 
     def files_with(self, hashes: Integers) -> Iterator[tuple[str, pa.Scalar]]:
         """The files, and their days, that may have users with some of these hashes, which are ascending."""
@@ -50,18 +51,63 @@ class Listing(NamedTuple):
                 yield self.path_F[file], self.day_F[file]
 
 
+@dataclass
+class FileReader:
+    """Reads rows of users in files of a folder. `count_bytes` is told of all that is read.
+
+    It remembers who is in a file, as a task asks for one block of users after another, and in most of them somebody is
+    new, who is looked for in all files.
+    """
+
+    folder: Folder
+    count_bytes: Callable[[int], None]
+    _known: dict[str, Embedded] = field(default_factory=dict, init=False)
+    _known_bytes: int = field(default=0, init=False)
+
+    def rows(self, path: str, users: pa.Array, hashes: Integers, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Those of these users in one file, of those columns that it has. `hashes` are theirs, ascending.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            SchemaError: it is not what was written.
+        """
+        embedded = self._known.get(path) or self._opened(path)
+        begin, end = np.searchsorted(embedded.hashes, hashes[0]), np.searchsorted(embedded.hashes, hashes[-1], "right")
+        in_file = embedded.hashes[begin:end]
+        is_there = _is_among(hashes, in_file)
+        left, left_hashes = users.filter(pa.array(is_there)), hashes[is_there]
+        if not len(left):
+            return
+        with self.folder.open(path) as file:
+            for rows in _of_users(embedded.rows(file, left_hashes, columns), left):
+                self.count_bytes(rows.nbytes)
+                is_left = ~_is_in(left, rows.column("user_id"))
+                left, left_hashes = left.filter(pa.array(is_left)), left_hashes[is_left]
+                yield rows
+            if len(places := places_of(left_hashes, in_file) + begin):
+                yield from _of_users(_rows_at(file, places, columns, self.count_bytes), left)
+
+    def _opened(self, path: str) -> Embedded:
+        with self.folder.open(path) as file:
+            embedded = Embedded.of(file, path)
+        self.count_bytes(embedded.hashes.nbytes)
+        self._known_bytes += embedded.hashes.nbytes
+        if self._known_bytes <= _REMEMBERED_BYTES:
+            self._known[path] = embedded
+        return embedded
+
+
 @dataclass(frozen=True)
 class FilesOfUsers:
     """Where the latest rows of users are, for a task of Python.
 
-    `schema` is that of the rows that are asked for, user_id among them, and `day` the table's. `count_bytes` is told of
-    all that is read.
+    `schema` is that of the rows that are asked for, user_id among them, and `day` the table's.
     """
 
     listing: "Broadcast[Listing]"
+    reader: FileReader
     schema: pa.Schema
     day: str
-    count_bytes: Callable[[int], None]
 
     def latest_rows(self, rows: pa.Table) -> pa.Table:
         """Those of the users of `rows` (user_id, USER_HASH; in the order of both), in any order.
@@ -76,7 +122,7 @@ class FilesOfUsers:
         found: list[pa.RecordBatch] = []
         for path, day in self.listing.value.files_with(hashes):
             is_left = np.ones(len(users), bool)
-            for batch in rows_in(self.listing.value.folder, path, users, hashes, names, self.count_bytes):
+            for batch in self.reader.rows(path, users, hashes, names):
                 is_left &= ~_is_in(users, batch.column("user_id"))
                 found.append(self._completed(batch, day))
             users, hashes = users.filter(pa.array(is_left)), hashes[is_left]
@@ -105,32 +151,6 @@ class LatestRows:
 
     rows: DataFrame
     files: FilesOfUsers | None = None
-
-
-def rows_in(
-    folder: Folder,
-    path: str,
-    users: pa.Array,
-    hashes: Integers,
-    columns: Sequence[str],
-    count_bytes: Callable[[int], None],
-) -> Iterator[pa.RecordBatch]:
-    """The rows of these users in one file, of those columns that it has. `hashes` are theirs, ascending."""
-    with folder.open(path) as opened:
-        file = EmbeddedFile(opened, path)
-        begin, end = np.searchsorted(file.hashes, hashes[0]), np.searchsorted(file.hashes, hashes[-1], side="right")
-        in_file = file.hashes[begin:end]
-        count_bytes(in_file.nbytes)
-        is_there = _is_among(hashes, in_file)
-        left, left_hashes = users.filter(pa.array(is_there)), hashes[is_there]
-        for rows in _of_users(file.rows(left_hashes, columns), left):
-            count_bytes(rows.nbytes)
-            is_left = ~_is_in(left, rows.column("user_id"))
-            left, left_hashes = left.filter(pa.array(is_left)), left_hashes[is_left]
-            yield rows
-        places = places_of(left_hashes, in_file) + begin
-    if len(places):
-        yield from _of_users(_rows_at(folder, path, places, columns, count_bytes), left)
 
 
 def seeds_first(rows: pa.Table, seeds: pa.Table) -> pa.Table:
@@ -178,10 +198,10 @@ def _is_among(hashes: Integers, among: Integers) -> NDArray[np.bool_]:
 
 
 def _rows_at(
-    folder: Folder, path: str, places: Integers, columns: Sequence[str], count_bytes: Callable[[int], None]
+    opened: pa.NativeFile, places: Integers, columns: Sequence[str], count_bytes: Callable[[int], None]
 ) -> Iterator[pa.RecordBatch]:
     """The rows at these places of a Parquet file, ascending."""
-    with folder.open(path) as opened, pq.ParquetFile(opened) as file:
+    with pq.ParquetFile(opened) as file:
         described = file.metadata
         ends = np.cumsum([described.row_group(group).num_rows for group in range(described.num_row_groups)])
         names = [name for name in columns if name in file.schema_arrow.names]

@@ -28,7 +28,7 @@ from nextaisle.delta_log import COMPACTION, Change, DeltaLog, OldFile, Transacti
 from nextaisle.earlier_releases import alterations, up_to_date
 from nextaisle.folders import Folder
 from nextaisle.kernels import ArrowRows, Part
-from nextaisle.lookup import FilesOfUsers, LatestRows, Listing
+from nextaisle.lookup import FileReader, FilesOfUsers, LatestRows, Listing
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import Gone, changed_partitions, condition, days_literal
 from nextaisle.spark import local_rows, staged
@@ -137,7 +137,8 @@ class Store:
             latest = known.join(users, "user_id", "left_semi").groupBy("user_id").agg(F.max(day).alias(day))
             return LatestRows(known.join(latest, ["user_id", day], "left_semi").select(*columns))
         listing = self.spark.sparkContext.broadcast(Listing.of(folder, files, day))
-        return LatestRows(none, FilesOfUsers(listing, to_arrow_schema(none.schema), day, self._looked_up().add))
+        reader = FileReader(folder, self._looked_up().add)
+        return LatestRows(none, FilesOfUsers(listing, reader, to_arrow_schema(none.schema), day))
 
     def _files_before(self, table: Table, before: date) -> list[Row]:
         """What Delta's log tells of the files of days before this one, the latest first."""
