@@ -21,6 +21,7 @@ from nextaisle import spark as spark_module
 from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
+from nextaisle.delta_log import DeltaLog
 from nextaisle.embedded import USER_HASH, Embedded
 from nextaisle.folders import Folder
 from nextaisle.kernels import ArrowRows, Batches, Part, with_column
@@ -191,7 +192,7 @@ def test_files_that_the_table_may_have_stay_whatever_goes_wrong_after_the_commit
     def failing(*_: object) -> int:
         raise OSError("no answer")
 
-    monkeypatch.setattr(Store, "_note_commit", failing)
+    monkeypatch.setattr(DeltaLog, "bytes_written", failing)
     with pytest.raises(OSError, match="no answer"):
         store.replace(SEQUENCES, made(spark, [row("u", FIRST)]), ALL)
     assert [each[0] for each in contents(store)] == ["u"]

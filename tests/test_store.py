@@ -5,7 +5,8 @@ from functools import reduce
 from pathlib import Path
 
 import pytest
-from pyspark.sql import DataFrame, Row, SparkSession
+from deltalake import write_deltalake
+from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
 from pyspark.sql import functions as F
 
 from nextaisle import overlays
@@ -13,6 +14,7 @@ from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SEQUENCES, Table
+from nextaisle.delta_log import Transaction
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.partitions import Gone, changed_partitions
 from nextaisle.store import Store
@@ -181,6 +183,30 @@ def test_a_commit_while_rows_are_compared_is_not_overwritten(
     with pytest.raises(ConflictError, match="since version"):
         slow.replace_days(SEQUENCES, rows, date(2024, 1, 1), date(2024, 1, 2))
     assert days_of(store) == [1, 2]
+
+
+@pytest.mark.parametrize("is_by_python", [True, False])
+def test_a_commit_right_after_ones_own_is_another_writers(
+    spark: SparkSession, store: Store, monkeypatch: pytest.MonkeyPatch, is_by_python: bool
+) -> None:
+    """As on an object store; another program makes it, so that it is none of this session."""
+    store.merge(SEQUENCES, sequences(spark, 1))
+    mine, theirs = store.fresh(), sequences(spark, 3).toArrow()
+    of, name = (Transaction, "replace_files") if is_by_python else (DataFrameWriter, "save")
+    original = getattr(of, name)
+
+    def followed_by_another(*of_the_commit: object) -> None:
+        original(*of_the_commit)
+        write_deltalake(store.location(SEQUENCES), theirs, mode="append")
+
+    rows = sequences(spark, 2)
+    monkeypatch.setattr(of, name, followed_by_another)
+    all_days = "as_of_date IS NOT NULL"
+    mine.replace(SEQUENCES, ArrowRows(SEQUENCES, (Part(rows),)) if is_by_python else rows, all_days)
+    assert (mine.version_left(SEQUENCES), store.current_version(SEQUENCES)) == (2, 3)
+    with pytest.raises(ConflictError, match="since version 2 was read"):
+        mine.replace(SEQUENCES, rows, all_days)
+    assert days_of(store) == [2, 3]
 
 
 def test_rows_with_ids_of_their_own_are_added_whatever_others_wrote(spark: SparkSession, store: Store) -> None:

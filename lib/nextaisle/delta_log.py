@@ -184,10 +184,10 @@ class Transaction:
 
     def replace_files(
         self, table: Table, where: str, files: Sequence[NewFile], note: str | None = None, gone: Sequence[OldFile] = ()
-    ) -> bool:
+    ) -> None:
         """Commits `files`, which lie in the folder already, in place of `gone` and of what lies where `where` is true.
 
-        Gives whether there was anything to commit. Of a file Delta is told its rows, not its columns' bounds: within a
+        Nothing is committed where there is neither. Of a file Delta is told its rows, not its columns' bounds: within a
         day they leave no file out. `note` is kept with the commit, as its userMetadata.
 
         Raises:
@@ -198,7 +198,7 @@ class Transaction:
         actions = [action(_added(table, file)) for file in files]
         actions += [file.remove() for file in (*self._matching(where), *(file.action for file in gone))]
         if not actions:
-            return False
+            return
         some = jvm.scala.Option.apply
         layout = some(self._sequence(list(table.partition)))
         overwrite = jvm.org.apache.spark.sql.SaveMode.Overwrite
@@ -206,7 +206,6 @@ class Transaction:
         write = operation(overwrite, layout, some(where), some(note))
         with conflicts_named(table):
             self._transaction.commit(self._sequence(actions), write)
-        return True
 
     def days(self, table: Table, where: str) -> dict[date, bool]:
         """Those that have files, where `where` is true of them, and whether all of these have hashes, as NewFile."""

@@ -254,8 +254,8 @@ def _earlier_run(job: Job, key: str, night: Night) -> Row | None:
 
 
 def _versions(job: Job, night: Night) -> dict[str, int]:
-    """What a later run compares: the versions of the job's tables now, whether it had to write them or not."""
-    versions = {table.name: night.store.current_version(table) for table in job.writes}
+    """What a later run compares: the versions that the job leaves, whether it had to write them or not."""
+    versions = {table.name: night.store.version_left(table) for table in job.writes}
     return {name: version for name, version in versions.items() if version is not None}
 
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Final
 
 from delta.tables import DeltaTable
 from pyspark.accumulators import Accumulator
@@ -35,6 +36,8 @@ from nextaisle.spark import local_rows, staged
 
 log = logging.getLogger(__name__)
 
+# Where Delta tells, among a session's options, which version it has made last, of whatever table.
+_LAST_COMMIT: Final = "spark.databricks.delta.lastCommitVersionInSession"
 # Plain readers (DuckDB, Polars, delta-rs, Trino) must be able to open every table.
 _TABLE_PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
 
@@ -91,6 +94,11 @@ class Store:
         """The number of `version`."""
         version = self.version(table)
         return version.number if version else None
+
+    def version_left(self, table: Table) -> int | None:
+        """That which this store has made or, where it had nothing to write, held its rows against; else the latest."""
+        base = self._base.get(table.name)
+        return self.current_version(table) if base is None else base
 
     def knows(self, table: Table, version: Version) -> bool:
         """Whether it is a version of the table that is there now, and of none that was there before it."""
@@ -301,10 +309,10 @@ class Store:
             only = f"({where}) AND {days_literal(day, days)}"
             gone = [file for file in opened if file.day in days]
         with files.committing():
-            if transaction.replace_files(table, only, files.kept, note, gone):
-                self._base[table.name] = self._note_commit(table)
-                # Of files that Python wrote the commit does not tell.
-                self.ledger.bytes_written += sum(file.size for file in files.kept)
+            with self._committing(table):
+                transaction.replace_files(table, only, files.kept, note, gone)
+            # Of files that Python wrote the commit does not tell.
+            self.ledger.bytes_written += sum(file.size for file in files.kept)
 
     def _changed_days(
         self, table: Table, files: NewFiles, where: str, transaction: Transaction, opened: Sequence[OldFile],
@@ -334,8 +342,8 @@ class Store:
         with self._writing(table):
             if not self._latest(table).where(where).isEmpty():
                 self._check_base(table)
-                self._delta(table).delete(where)
-                self._base[table.name] = self._note_commit(table)
+                with self._committing(table):
+                    self._delta(table).delete(where)
 
     def merge(self, table: Table, rows: DataFrame, where: str = "false") -> None:
         """Inserts rows with a new key, and updates those whose other columns differ.
@@ -345,7 +353,7 @@ class Store:
         check_schema(rows, table)
         with self._writing(table) as is_new:
             if is_new:
-                self._base[table.name] = self._save(table, rows.write.format("delta").mode("append"))
+                self._save(table, rows.write.format("delta").mode("append"))
                 return
             before = self._latest(table)
             same, same_key = (
@@ -360,8 +368,9 @@ class Store:
             self._check_base(table)
             keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
             merging = self._delta(table).alias("old").merge(changes.alias("new"), keys)
-            merging.whenMatchedDelete("new.is_gone").whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
-            self._base[table.name] = self._note_commit(table)
+            merging = merging.whenMatchedDelete("new.is_gone").whenMatchedUpdateAll().whenNotMatchedInsertAll()
+            with self._committing(table):
+                merging.execute()
 
     def append(self, table: Table, rows: DataFrame) -> None:
         """Adds rows whose keys are known to be new, as an id made for this run.
@@ -370,7 +379,7 @@ class Store:
         """
         check_schema(rows, table)
         with self._writing(table, is_append=True):
-            self._save(table, rows.write.format("delta").mode("append"))
+            self._save(table, rows.write.format("delta").mode("append"), is_append=True)
 
     @property
     def _codec(self) -> str:
@@ -439,20 +448,26 @@ class Store:
         writer = rows.write.format("delta").mode("overwrite")
         writer = writer.option("userMetadata", note) if note else writer
         writer = writer.option("replaceWhere", where) if table.partition else writer
-        self._base[table.name] = self._save(table, writer)
+        self._save(table, writer)
 
-    def _save(self, table: Table, writer: DataFrameWriter) -> int:
-        if self._database:
-            writer.saveAsTable(self.location(table))
-        else:
-            writer.save(self.location(table))
-        return self._note_commit(table)
+    def _save(self, table: Table, writer: DataFrameWriter, is_append: bool = False) -> None:
+        with self._committing(table, is_append):
+            if self._database:
+                writer.saveAsTable(self.location(table))
+            else:
+                writer.save(self.location(table))
 
-    def _note_commit(self, table: Table) -> int:
-        version = self.current_version(table) or 0
-        self.ledger.bytes_written += self._log(table).bytes_written(version)
-        log.info("committed version %s of %s", version, table.name)
-        return version
+    @contextmanager
+    def _committing(self, table: Table, is_append: bool = False) -> Iterator[None]:
+        """Notes the version that is made within, if one is: the newest may be another writer's by now."""
+        self.spark.conf.unset(_LAST_COMMIT)
+        yield
+        if not (made := self.spark.conf.get(_LAST_COMMIT, None)):
+            return
+        if not is_append:
+            self._base[table.name] = int(made)
+        self.ledger.bytes_written += self._log(table).bytes_written(int(made))
+        log.info("committed version %s of %s", made, table.name)
 
     @contextmanager
     def _writing(self, table: Table, is_append: bool = False) -> Iterator[bool]:
