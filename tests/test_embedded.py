@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from nextaisle.contract.errors import SchemaError
 from nextaisle.decimals import MONEY
-from nextaisle.embedded import USER_HASH, Embedded, EmbeddedRows, places_of
+from nextaisle.embedded import USER_HASH, Embedded, EmbeddedRows, part_of, places_of
 
 SCHEMA = pa.schema(
     [
@@ -94,7 +95,11 @@ def embed(embedded: EmbeddedRows, rows: pa.Table) -> None:
 def found(path: Path, users: list[str], names: list[str]) -> pa.Table:
     """The rows of users with the hashes of these."""
     with pa.memory_map(str(path)) as file:
-        batches = list(Embedded.of(file, path.name).rows(file, np.unique(np.array(hash_of(users), np.int64)), names))
+        batches = list(
+            Embedded.of(file, path.name).rows(
+                partial(part_of, file), np.unique(np.array(hash_of(users), np.int64)), names
+            )
+        )
     schema = pa.schema([SCHEMA.field(name) for name in names])
     return pa.Table.from_batches(batches).cast(schema) if batches else schema.empty_table()
 

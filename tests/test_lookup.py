@@ -203,6 +203,22 @@ def embedding(path: str, rows: pa.Table, hashes: np.ndarray[Any, Any], row_group
         embedded.close()
 
 
+def test_of_a_file_elsewhere_a_part_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    disk, table, read = tmp_path / "disk", tmp_path / "table", list[int]()
+    for folder in (disk, table):
+        folder.mkdir()
+    monkeypatch.setenv("SPARK_LOCAL_DIRS", str(disk))
+    embedding(str(table / "a.parquet"), pa.table({"user_id": ["a", "b", "c"]}), np.array([1, 2, 3]), 9, held=3)
+    reader = FileReader(replace(here(table), is_here=False), read.append)
+    for user, hash_of_user in (("a", 1), ("c", 3)):
+        batches = reader.rows("a.parquet", pa.array([user]), np.array([hash_of_user]), ["user_id"])
+        assert [row["user_id"] for batch in batches for row in batch.to_pylist()] == [user]
+        (table / "a.parquet").unlink(missing_ok=True)
+    assert len(read) == 2
+    assert read[0] == 3 * 8 < read[1]
+    assert list(disk.iterdir()) == []
+
+
 @pytest.mark.parametrize("held", [0, 1, 2, 3])
 def test_two_users_with_one_hash_have_rows_of_their_own(tmp_path: Path, held: int) -> None:
     path = str(tmp_path / "a.parquet")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
 from nextaisle.delta_log import DeltaLog
-from nextaisle.embedded import USER_HASH, Embedded
+from nextaisle.embedded import USER_HASH, Embedded, part_of
 from nextaisle.folders import Folder
 from nextaisle.kernels import ArrowRows, Batches, Part, with_column
 from nextaisle.parquet_files import write_files
@@ -247,7 +248,9 @@ def test_of_days_made_together_each_users_last_row_is_embedded(
 
 def embedded_users(path: Path) -> list[str]:
     with pa.memory_map(str(path)) as file:
-        batches = list(Embedded.of(file, path.name).rows(file, np.array([-9, 3, 7]), SEQUENCES.carried))
+        batches = list(
+            Embedded.of(file, path.name).rows(partial(part_of, file), np.array([-9, 3, 7]), SEQUENCES.carried)
+        )
     return [row["user_id"] for batch in batches for row in batch.to_pylist()]
 
 

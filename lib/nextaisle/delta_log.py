@@ -155,13 +155,20 @@ class DeltaLog:
 
     def bytes_written(self, number: int) -> int:
         """By the commit of a version, as the job that made it counted."""
-        store, settings = self._log.store(), self._log.newDeltaHadoopConf()
-        path = self._spark._jvm.org.apache.hadoop.fs.Path(self._path(number))  # type: ignore[union-attr]
-        metrics = json.loads(store.read(path, settings).head()).get("commitInfo", {}).get("operationMetrics", {})
+        metrics = json.loads(self.first_line(number)).get("commitInfo", {}).get("operationMetrics", {})
         return int(metrics.get("numOutputBytes", metrics.get("numTargetBytesAdded", 0)))
 
+    def first_line(self, number: int) -> str:
+        """Of the file of a version's commit."""
+        path = self._spark._jvm.org.apache.hadoop.fs.Path(self._path(number))  # type: ignore[union-attr]
+        return str(self._log.store().read(path, self._log.newDeltaHadoopConf()).head())
+
+    def commit_file(self, number: int) -> str:
+        """Where in the folder that is."""
+        return f"{self._log.logPath().getName()}/{number:020d}.json"
+
     def _path(self, number: int) -> str:
-        return f"{self._log.logPath().toString()}/{number:020d}.json"
+        return f"{self._log.dataPath().toString()}/{self.commit_file(number)}"
 
     def _snapshot(self) -> JavaObject:
         nothing = self._spark._jvm.scala.Option.empty()  # type: ignore[union-attr]

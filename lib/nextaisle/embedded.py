@@ -11,7 +11,7 @@ Rows come in order of their users' hashes, so that readers go through a file onc
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -36,6 +36,8 @@ _INTEGER: Final = 8  # bytes of one of the numbers that tell of a piece, and of 
 _ALIGNMENT: Final = 64
 # Whole seconds, milliseconds and cents are kept as such.
 _STEPS: Final = (1_000_000, 1000, 100, 1)
+# Bytes of a file, from one to before another.
+ReadPart = Callable[[int, int], pa.Buffer]
 # The fields of a map, as a list of structs.
 _ENTRY: Final = ("key", "value")
 
@@ -131,28 +133,28 @@ class Embedded:
             SchemaError: the file has nothing embedded, as one that another program has written.
         """
         footer = file.size() - _TAIL
-        footer -= int.from_bytes(_bytes(file, max(0, footer), footer + 4).to_pybytes(), "little")
+        footer -= int.from_bytes(part_of(file, max(0, footer), footer + 4).to_pybytes(), "little")
         count_end = footer - len(_MAGIC)
-        if count_end < _INTEGER or _bytes(file, count_end, footer).to_pybytes() != _MAGIC:
+        if count_end < _INTEGER or part_of(file, count_end, footer).to_pybytes() != _MAGIC:
             raise SchemaError(f"{name} has no embedded rows; was it copied from elsewhere? Restore it, or build anew")
         pieces_end = count_end - _INTEGER
-        count = int.from_bytes(_bytes(file, pieces_end, count_end).to_pybytes(), "little")
+        count = int.from_bytes(part_of(file, pieces_end, count_end).to_pybytes(), "little")
         width = _INTEGER * len(_Piece._fields)
-        numbers = np.frombuffer(_bytes(file, pieces_end - width * count, pieces_end), np.int64)
+        numbers = np.frombuffer(part_of(file, pieces_end - width * count, pieces_end), np.int64)
         *pieces, hashes = (_Piece(*each) for each in numbers.reshape(count, -1).tolist())
         # A copy: a mapped file stays open as long as somebody looks at a part of it.
-        return cls(np.frombuffer(_bytes(file, hashes.begin, hashes.end), np.int64).copy(), tuple(pieces))
+        return cls(np.frombuffer(part_of(file, hashes.begin, hashes.end), np.int64).copy(), tuple(pieces))
 
-    def rows(self, file: pa.NativeFile, hashes: Integers, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """Of the rows in `file` those of users with these hashes, ascending; none where it lacks one of the columns.
+    def rows(self, part: ReadPart, hashes: Integers, names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Those of users with these hashes, ascending; none where the file lacks one of the columns.
 
-        Of a file that is mapped nothing else is read.
+        `part` gives bytes of it. Of what is mapped only these rows are read.
         """
         for piece in self.pieces:
             begin, end = np.searchsorted(hashes, piece.first), np.searchsorted(hashes, piece.last, side="right")
             if begin == end:
                 continue
-            (batch,) = pa.ipc.open_stream(_bytes(file, piece.begin, piece.end))
+            (batch,) = pa.ipc.open_stream(part(piece.begin, piece.end))
             if not set(names) <= set(batch.schema.names):
                 continue
             places = pa.array(places_of(hashes[begin:end], batch.column(USER_HASH).to_numpy()))
@@ -171,7 +173,7 @@ def places_of(wanted: Integers, among: Integers) -> Integers:
     return gathered(np.searchsorted(among, values), np.searchsorted(among, values, side="right"))
 
 
-def _bytes(file: pa.NativeFile, begin: int, end: int) -> pa.Buffer:
+def part_of(file: pa.NativeFile, begin: int, end: int) -> pa.Buffer:
     file.seek(begin)
     return file.read_buffer(end - begin)
 

@@ -1,4 +1,8 @@
-"""A table's folder as tasks of Python reach it: on this machine, be it mounted, or on a store that pyarrow opens."""
+"""A table's folder as tasks of Python reach it: on this machine, or elsewhere, on a mount or what pyarrow opens.
+
+Elsewhere each look at a file takes its time, and hundreds that are open for writing take memory: so new ones wait on a
+disk of Spark's until they are whole, and what is read of others is kept there.
+"""
 
 import os
 import random
@@ -14,9 +18,10 @@ from urllib.parse import unquote, urlsplit
 import pyarrow as pa
 from pyarrow import fs
 
-from nextaisle.contract.errors import ConfigurationError, SchemaError
+from nextaisle.contract.errors import ConfigurationError, InputError, SchemaError
 
 _COPIED_BYTES: Final = 8 << 20
+_LINE_BYTES: Final = 64 << 10
 # Where a file needs none, pyarrow would leave an empty object for each.
 _WITHOUT_FOLDERS: Final = ("s3", "gcs")
 
@@ -28,12 +33,13 @@ class Folder:
     name: str
     files: fs.FileSystem
     root: str
+    is_here: bool = False
 
     @classmethod
     def local(cls, name: str) -> "Folder | None":
         """A folder on a file system of this machine, which every executor must see under this name; None elsewhere."""
         path = name.removeprefix("file:")
-        return cls(f"file:{path}", fs.LocalFileSystem(use_mmap=True), path) if path.startswith("/") else None
+        return cls(f"file:{path}", fs.LocalFileSystem(use_mmap=True), path, True) if path.startswith("/") else None
 
     @classmethod
     def within(cls, place: str, name: str) -> "Folder":
@@ -41,19 +47,35 @@ class Folder:
 
         Raises:
             ConfigurationError: pyarrow knows no such place.
+            InputError: a store does not answer.
         """
+        if "#" in place:
+            raise ConfigurationError(
+                "store.python_root has a #, from which on pyarrow reads nothing; rename the folder"
+            )
         # Hadoop's word for the protocol that pyarrow calls s3.
         uri = place.replace("s3a://", "s3://", 1) if place.startswith("s3a://") else place
         try:
             files, root = fs.FileSystem.from_uri(uri)
-        except (pa.ArrowException, OSError) as error:
+        except pa.ArrowException as error:
             raise ConfigurationError(f"store.python_root = {place!r} cannot be opened: {error}") from error
-        if isinstance(files, fs.LocalFileSystem):
-            files = fs.LocalFileSystem(use_mmap=True)
+        except OSError as error:
+            raise InputError(f"store.python_root = {place!r} does not answer: {error}") from error
         return cls(name, files, f"{root.rstrip('/')}/{name.rsplit('/', 1)[-1]}")
 
-    def has(self, path: str) -> bool:
-        return bool(self.files.get_file_info(self._place(path)).type == fs.FileType.File)
+    def first_line(self, path: str) -> bytes | None:
+        """Of a file; None where it is not there.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            with self.open(path) as file:
+                return bytes(file.read(_LINE_BYTES)).split(b"\n", 1)[0]
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise InputError(f"{path} of {self.name} cannot be read by Python: {error}") from error
 
     def path_of(self, url: str) -> str:
         """Of a file, whose name in Delta's log is a URL in the folder or, as in a shallow clone, a whole one.
@@ -68,7 +90,7 @@ class Folder:
         whole = f"{parts.scheme}:{'//' + parts.netloc if parts.netloc else ''}{path}"
         if whole.startswith(f"{self.name}/"):
             return whole.removeprefix(f"{self.name}/")
-        if parts.scheme == "file" and self.name.startswith("file:"):
+        if parts.scheme == "file" and self.is_here:
             return path
         raise SchemaError(f"{url} belongs to the table in {self.name}, but lies elsewhere: copy it there")
 
@@ -98,21 +120,16 @@ class Folder:
     @contextmanager
     def staging(self) -> Iterator["Staging"]:
         """Where a task's new files are written until each is put in its place."""
-        if isinstance(self.files, fs.LocalFileSystem):
+        if self.is_here:
             yield Staging(Path(self.root))
             return
-        # The disks that Spark gives a task of Python for its own shuffles.
-        disks = os.environ.get("SPARK_LOCAL_DIRS", tempfile.gettempdir()).split(",")
-        with tempfile.TemporaryDirectory(prefix="nextaisle-", dir=random.choice(disks)) as scratch:
+        with tempfile.TemporaryDirectory(prefix="nextaisle-", dir=_disk(), ignore_cleanup_errors=True) as scratch:
             yield Staging(Path(scratch), self)
 
 
 @dataclass(frozen=True)
 class Staging:
-    """New files: those for a folder that is not on this machine wait on a disk until they are whole.
-
-    A task has hundreds open at once, and of each the client of an object store would hold some megabytes in memory.
-    """
+    """A task's new files: those for a folder elsewhere wait in `scratch` until they are whole."""
 
     scratch: Path
     target: Folder | None = None
@@ -131,3 +148,17 @@ class Staging:
                 shutil.copyfileobj(whole, sink, _COPIED_BYTES)
             place.unlink()
         return size
+
+
+def on_disk(part: pa.Buffer) -> pa.Buffer:
+    """The same bytes, mapped from a file that nobody else sees and that is gone when nobody looks at them any more."""
+    with tempfile.NamedTemporaryFile(prefix="nextaisle-", dir=_disk()) as copy:
+        copy.write(part)
+        copy.flush()
+        with pa.memory_map(copy.name) as file:
+            return file.read_buffer()
+
+
+def _disk() -> str:
+    """One of those that Spark gives a task of Python for its own shuffles."""
+    return random.choice(os.environ.get("SPARK_LOCAL_DIRS", tempfile.gettempdir()).split(","))

@@ -7,7 +7,9 @@ reads of each the rows that it has embedded (embedded.py), and of rows that are 
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,8 +22,8 @@ from pyspark.sql import DataFrame, Row
 
 from nextaisle.arrays import Integers, text_run_starts
 from nextaisle.contract.errors import SchemaError
-from nextaisle.embedded import USER_HASH, Embedded, places_of
-from nextaisle.folders import Folder
+from nextaisle.embedded import USER_HASH, Embedded, part_of, places_of
+from nextaisle.folders import Folder, on_disk
 from nextaisle.kernels import with_column
 
 # Rows that are decoded at once, whatever the size of the row groups that somebody wrote.
@@ -55,14 +57,16 @@ class Listing(NamedTuple):
 class FileReader:
     """Reads rows of users in files of a folder. `count_bytes` is told of all that is read.
 
-    It remembers who is in a file, as a task asks for one block of users after another, and in most of them somebody is
-    new, who is looked for in all files.
+    A task asks for one block of users after another, and in most of them somebody is new, who is looked for in all
+    files. So it remembers who is in a file; of one elsewhere, that it is open and, on a disk, what has been read of it.
     """
 
     folder: Folder
     count_bytes: Callable[[int], None]
     _known: dict[str, Embedded] = field(default_factory=dict, init=False)
     _known_bytes: int = field(default=0, init=False)
+    _open: dict[str, pa.NativeFile] = field(default_factory=dict, init=False)
+    _parts: dict[tuple[str, int], pa.Buffer] = field(default_factory=dict, init=False)
 
     def rows(self, path: str, users: pa.Array, hashes: Integers, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Those of these users in one file, of those columns that it has. `hashes` are theirs, ascending.
@@ -78,9 +82,10 @@ class FileReader:
         left, left_hashes = users.filter(pa.array(is_there)), hashes[is_there]
         if not len(left):
             return
-        with self.folder.open(path) as file:
-            for rows in _of_users(embedded.rows(file, left_hashes, columns), left):
-                self.count_bytes(rows.nbytes)
+        with self._file(path) as file:
+            for rows in _of_users(embedded.rows(partial(self._part, path, file), left_hashes, columns), left):
+                if self.folder.is_here:
+                    self.count_bytes(rows.nbytes)
                 is_left = ~_is_in(left, rows.column("user_id"))
                 left, left_hashes = left.filter(pa.array(is_left)), left_hashes[is_left]
                 yield rows
@@ -88,13 +93,32 @@ class FileReader:
                 yield from _of_users(_rows_at(file, places, columns, self.count_bytes), left)
 
     def _opened(self, path: str) -> Embedded:
-        with self.folder.open(path) as file:
+        with self._file(path) as file:
             embedded = Embedded.of(file, path)
-        self.count_bytes(embedded.hashes.nbytes)
-        self._known_bytes += embedded.hashes.nbytes
-        if self._known_bytes <= _REMEMBERED_BYTES:
+        size = embedded.hashes.nbytes
+        self.count_bytes(size)
+        if self._known_bytes + size <= _REMEMBERED_BYTES:
+            self._known_bytes += size
             self._known[path] = embedded
         return embedded
+
+    @contextmanager
+    def _file(self, path: str) -> Iterator[pa.NativeFile]:
+        if self.folder.is_here:
+            with self.folder.open(path) as file:
+                yield file
+            return
+        if path not in self._open:
+            self._open[path] = self.folder.open(path)
+        yield self._open[path]
+
+    def _part(self, path: str, file: pa.NativeFile, begin: int, end: int) -> pa.Buffer:
+        if self.folder.is_here:
+            return part_of(file, begin, end)
+        if (path, begin) not in self._parts:
+            self.count_bytes(end - begin)
+            self._parts[path, begin] = on_disk(part_of(file, begin, end))
+        return self._parts[path, begin]
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyspark.errors import AnalysisException
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 
 from nextaisle.arrays import run_starts, text_run_starts
-from nextaisle.contract.errors import ConflictError, SchemaError
+from nextaisle.contract.errors import ConfigurationError, ConflictError, SchemaError
 from nextaisle.contract.tables import Table
 from nextaisle.embedded import USER_HASH, EmbeddedRows
 from nextaisle.folders import Folder, Staging
@@ -94,16 +95,43 @@ class NewFiles:
 
     @contextmanager
     def committing(self) -> Iterator[None]:
-        """Whatever goes wrong from here on, the table may have the kept files, unless another writer was faster."""
+        """Whatever goes wrong from here on, the table may have the kept files, unless another writer was faster.
+
+        Elsewhere it may have them even then: the client of a store that is not answered tries again, and finds its own.
+        """
         self._may_be_committed = True
         try:
             yield
         except ConflictError:
-            self._may_be_committed = False
+            self._may_be_committed = not self._folder.is_here
             raise
 
+    def refuse_unseen(self, spark: SparkSession) -> None:
+        """Asks Spark for the files, where it may see another folder than a task that wrote one.
+
+        Raises:
+            ConfigurationError: one is not there, or of another size.
+        """
+        if not self._all or (self._folder.is_here and str(spark.sparkContext.master).startswith("local")):
+            return
+        paths = [f"{literally(self._folder.name)}/{file.path}" for file in self._all]
+        try:
+            rows = spark.read.format("binaryFile").load(paths).select("path", "length").collect()
+        except AnalysisException as error:
+            if error.getCondition() != "PATH_NOT_FOUND":
+                raise
+            rows = []
+        sizes = {row["path"].rsplit("/", 1)[-1]: row["length"] for row in rows}
+        for file in self._all:
+            if (found := sizes.get(file.path.rsplit("/", 1)[-1])) != file.size:
+                raise ConfigurationError(
+                    f"Spark finds {found or 'no'} bytes of {file.path} in {self._folder.name}, where a task has "
+                    f"written {file.size}; does each node reach that folder, by store.python_root or a mount? Nothing "
+                    "was committed"
+                )
+
     def rows(self, spark: SparkSession, table: Table, days: set[date]) -> DataFrame:
-        """Those of these days."""
+        """Those of these days, of all files."""
         paths = [f"{literally(self._folder.name)}/{file.path}" for file in self._all if file.day in days]
         read = spark.read.schema(table.schema).option("basePath", self._folder.name).parquet(*paths)
         return read.select(*table.names)
@@ -196,7 +224,8 @@ class _Writers:
                 with suppress(OSError):  # a full disk, which ended it, is still full
                     file.close()
             for path in self._begun:
-                self._folder.remove(path)
+                with suppress(OSError):  # nor does a store that did not answer
+                    self._folder.remove(path)
 
     def add(self, batch: pa.RecordBatch) -> None:
         fitted = _fitted(batch, self._schema)

@@ -269,6 +269,7 @@ class Store:
             if gone and opened:
                 made = made.plus(transaction.rows(table, opened).join(gone.keys, list(table.key), "left_anti"))
             with write_files(made, folder, self._codec) as files:
+                files.refuse_unseen(self.spark)
                 files.refuse_others(self.spark, table, f"({where}) OR ({gone.where})" if gone else where)
                 self._replace_files(table, files, where, transaction, note, opened)
 
@@ -403,8 +404,9 @@ class Store:
         name = self._log(table).folder()
         if not self._python_root:
             return Folder.local(name)
-        folder, version = Folder.within(self._python_root, name), self.current_version(table)
-        if not folder.has(f"_delta_log/{version:020d}.json"):
+        folder, version = Folder.within(self._python_root, name), self.current_version(table) or 0
+        # With a time and a random number of its commit.
+        if folder.first_line(self._log(table).commit_file(version)) != self._log(table).first_line(version).encode():
             raise ConfigurationError(
                 f"store.python_root = {self._python_root!r} does not hold version {version} of table {table.name}, "
                 f"which Spark has in {name}; expected the same folder, by another name"
