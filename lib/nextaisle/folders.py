@@ -21,7 +21,6 @@ from pyarrow import fs
 from nextaisle.contract.errors import ConfigurationError, InputError, SchemaError
 
 _COPIED_BYTES: Final = 8 << 20
-_LINE_BYTES: Final = 64 << 10
 # Where a file needs none, pyarrow would leave an empty object for each.
 _WITHOUT_FOLDERS: Final = ("s3", "gcs")
 
@@ -63,17 +62,17 @@ class Folder:
             raise InputError(f"store.python_root = {place!r} does not answer: {error}") from error
         return cls(name, files, f"{root.rstrip('/')}/{name.rsplit('/', 1)[-1]}")
 
-    def first_line(self, path: str) -> bytes | None:
-        """Of a file; None where it is not there.
+    def has(self, path: str, beginning: bytes) -> bool:
+        """Whether there is a file that begins so.
 
         Raises:
             InputError: it cannot be read.
         """
         try:
             with self.open(path) as file:
-                return bytes(file.read(_LINE_BYTES)).split(b"\n", 1)[0]
+                return bool(file.read(len(beginning)) == beginning)
         except FileNotFoundError:
-            return None
+            return False
         except OSError as error:
             raise InputError(f"{path} of {self.name} cannot be read by Python: {error}") from error
 

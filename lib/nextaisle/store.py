@@ -405,8 +405,9 @@ class Store:
         if not self._python_root:
             return Folder.local(name)
         folder, version = Folder.within(self._python_root, name), self.current_version(table) or 0
-        # With a time and a random number of its commit.
-        if folder.first_line(self._log(table).commit_file(version)) != self._log(table).first_line(version).encode():
+        # Which has a time and a random number of its commit.
+        line = self._log(table).first_line(version).encode()
+        if not folder.has(self._log(table).commit_file(version), line):
             raise ConfigurationError(
                 f"store.python_root = {self._python_root!r} does not hold version {version} of table {table.name}, "
                 f"which Spark has in {name}; expected the same folder, by another name"
