@@ -259,7 +259,7 @@ def test_files_of_another_program_are_read_by_spark(
     assert len(expected) == len(wanted)
     healed = written(spark, settings, tmp_path, 2)
     assert healed.latest_rows(SEQUENCES, ["user_id"], users(spark, 7), FIRST + timedelta(days=2)).files is not None
-    assert healed.changed_days(SEQUENCES, store.ledger.read[SEQUENCES.name]) == {FIRST + timedelta(days=1)}
+    assert healed.changed_days(SEQUENCES, store.versions_read[SEQUENCES.name]) == {FIRST + timedelta(days=1)}
     assert told(healed.read(SEQUENCES)) == told(store.read(SEQUENCES))
 
 

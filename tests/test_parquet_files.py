@@ -83,9 +83,7 @@ def test_rows_are_those_that_spark_would_have_written(spark: SparkSession, store
     expected = [tuple(each) for each in rows.frame().collect()]
     assert contents(store) == sorted([*expected, *(("x", *each[1:]) for each in expected)], key=repr)
     assert store.span(SEQUENCES) == (FIRST, SECOND)
-    assert store.ledger.bytes_written == sum(
-        path.stat().st_size for path in Path(store.location(SEQUENCES)).rglob("part*")
-    )
+    assert store.bytes_written == sum(path.stat().st_size for path in Path(store.location(SEQUENCES)).rglob("part*"))
 
 
 def test_where_python_does_not_reach_the_folder_spark_writes(
@@ -202,7 +200,7 @@ def test_files_that_the_table_may_have_stay_whatever_goes_wrong_after_the_commit
 def test_no_rows_where_there_were_none_are_no_commit(spark: SparkSession, store: Store) -> None:
     for _ in range(2):
         store.replace(SEQUENCES, made(spark, []), ALL)
-    assert (store.current_version(SEQUENCES), store.ledger.bytes_written) == (0, 0)
+    assert (store.current_version(SEQUENCES), store.bytes_written) == (0, 0)
 
 
 def test_a_file_that_cannot_be_removed_harms_nothing(

@@ -275,13 +275,15 @@ def _record(night: Night, outcome: Outcome, key: str, started: datetime, read_be
 
 
 def _run_row(night: Night, outcome: Outcome, key: str, started: datetime, read: int) -> dict[str, Any]:
-    store, ledger = night.store, night.store.ledger
-    versions = ledger.read | {name: version for name in outcome.versions if (version := store.version(TABLES[name]))}
+    store = night.store
+    versions = dict(store.versions_read) | {
+        name: version for name in outcome.versions if (version := store.version(TABLES[name]))
+    }
     return {
         "run_id": outcome.run_id, "job": outcome.job, "first_date": outcome.first, "last_date": outcome.last,
         "job_key": key, "rules_key": night.rules_key, "outcome": outcome.outcome, "reason": outcome.reason or None,
-        "versions_read": _numbers(ledger.read), "versions_written": outcome.versions, "rows": outcome.rows,
-        "bytes_written": ledger.bytes_written, "bytes_read": read, "tracking_run_id": outcome.tracking_run_id or None,
+        "versions_read": _numbers(store.versions_read), "versions_written": outcome.versions, "rows": outcome.rows,
+        "bytes_written": store.bytes_written, "bytes_read": read, "tracking_run_id": outcome.tracking_run_id or None,
         "started_time": started, "seconds": outcome.seconds, "run_number": store.current_version(JOB_RUNS) or 0,
         "table_ids": {name: of.table_id for name, of in versions.items()},
     }  # fmt: skip

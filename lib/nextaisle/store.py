@@ -1,19 +1,16 @@
 """The tables: the only module by which jobs read and write them.
 
-A Store pins: the first read of a table fixes its version, later reads see the same one, and a ledger of what
-was read ends up in job_runs. Nothing is committed that would leave the contents as they are.
+A Store pins: the first read of a table fixes its version, later reads see the same one, and what was read ends up in
+job_runs. Nothing is committed that would leave the contents as they are.
 """
 
-import fcntl
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Final
 
-from delta.tables import DeltaTable
 from pyspark.accumulators import Accumulator
 from pyspark.sql import DataFrame, DataFrameWriter, Row, SparkSession
 from pyspark.sql import functions as F
@@ -21,25 +18,21 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.storagelevel import StorageLevel
 
 from nextaisle.config import Store as StoreSettings
-from nextaisle.config import absolute
 from nextaisle.contract.check import check_schema
-from nextaisle.contract.errors import ConfigurationError, ConflictError
 from nextaisle.contract.tables import Table
-from nextaisle.delta_log import COMPACTION, Change, DeltaLog, OldFile, Transaction, Version, conflicts_named, since_note
-from nextaisle.earlier_releases import alterations, up_to_date
-from nextaisle.folders import Folder
+from nextaisle.delta_log import COMPACTION, Change, OldFile, Transaction, Version, conflicts_named, since_note
 from nextaisle.kernels import ArrowRows, Part
 from nextaisle.lookup import FileReader, FilesOfUsers, LatestRows, Listing
 from nextaisle.parquet_files import NewFiles, write_files
 from nextaisle.partitions import Gone, changed_partitions, condition, days_literal
+from nextaisle.pins import Pins
 from nextaisle.spark import local_rows, staged
+from nextaisle.stored_table import StoredTable
 
 log = logging.getLogger(__name__)
 
 # Where Delta tells, among a session's options, which version it has made last, of whatever table.
 _LAST_COMMIT: Final = "spark.databricks.delta.lastCommitVersionInSession"
-# Plain readers (DuckDB, Polars, delta-rs, Trino) must be able to open every table.
-_TABLE_PROPERTIES = {"delta.enableDeletionVectors": "false", "delta.columnMapping.mode": "none"}
 
 
 @dataclass(frozen=True)
@@ -50,45 +43,30 @@ class ActiveFile:
     row_count: int
 
 
-@dataclass
-class Ledger:
-    """Delta versions of the tables that were read, and bytes written."""
-
-    read: dict[str, Version] = field(default_factory=dict)
-    bytes_written: int = 0
-
-
 class Store:
     """The tables under one folder, or in one database of a catalog."""
 
     def __init__(self, spark: SparkSession, settings: StoreSettings) -> None:
         self.spark = spark
         self._settings = settings
-        self._root = absolute(settings.root).rstrip("/")
-        self._database = settings.database
-        self._python_root = absolute(settings.python_root)
-        self.ledger = Ledger()
-        # What this store's rows were made from, None where there was no table: another's commit in between must not be
-        # overwritten.
-        self._base: dict[str, int | None] = {}
+        self._pins = Pins()
+        self._bytes_written = 0
         self._bytes_looked_up: Accumulator[int] | None = None
 
     def fresh(self) -> "Store":
-        """The same tables with nothing pinned and an empty ledger, for the next job."""
+        """The same tables with nothing pinned and nothing counted, for the next job."""
         return Store(self.spark, self._settings)
 
     def location(self, table: Table) -> str:
         """What a plain reader opens: a folder, or `database.table`."""
-        return f"{self._database}.{table.name}" if self._database else f"{self._root}/{table.name}"
+        return self._stored(table).location
 
     def exists(self, table: Table) -> bool:
         return self.version(table) is not None
 
     def version(self, table: Table) -> Version | None:
         """The latest, pinned or not; None where the table is not there yet."""
-        if self._database and not self.spark.catalog.tableExists(self.location(table)):
-            return None
-        return self._log(table).version()
+        return self._stored(table).version()
 
     def current_version(self, table: Table) -> int | None:
         """The number of `version`."""
@@ -97,7 +75,7 @@ class Store:
 
     def version_left(self, table: Table) -> int | None:
         """That which this store has made or, where it had nothing to write, held its rows against; else the latest."""
-        base = self._base.get(table.name)
+        base = self._pins.last(table)
         return self.current_version(table) if base is None else base
 
     def knows(self, table: Table, version: Version) -> bool:
@@ -107,10 +85,17 @@ class Store:
 
     def read(self, table: Table) -> DataFrame:
         """The table as of the pinned version; no rows where it was not there yet."""
-        self.pin(table)
-        if table.name not in self.ledger.read:
-            return local_rows(self.spark, [], table.schema)
-        return self._at(table, self.ledger.read[table.name].number)
+        pinned = self._pinned(table)
+        return self._stored(table).at(pinned.number) if pinned else local_rows(self.spark, [], table.schema)
+
+    @property
+    def versions_read(self) -> Mapping[str, Version]:
+        """The pinned ones of tables that are there, by the tables' names."""
+        return self._pins.read
+
+    @property
+    def bytes_written(self) -> int:
+        return self._bytes_written
 
     def pin(self, *tables: Table) -> None:
         """Fixes now which versions are read, and which must still be the latest when this store writes.
@@ -118,13 +103,12 @@ class Store:
         A job pins what it writes before what it reads: rows of old sources then never replace those of newer ones.
         """
         for table in tables:
-            was_missing = self._base.get(table.name, 0) is None
-            if table.name in self.ledger.read or was_missing:
-                continue
-            version = self.version(table)
-            self._base[table.name] = version.number if version else None
-            if version:
-                self.ledger.read[table.name] = version
+            if not self._pins.has(table):
+                self._pins.pin(table, self.version(table))
+
+    def _pinned(self, table: Table) -> Version | None:
+        self.pin(table)
+        return self._pins.of(table)
 
     def latest_rows(self, table: Table, columns: Sequence[str], users: DataFrame, before: date) -> LatestRows:
         """Of a table with a row per user and day: the latest row before a day of each of `users` (user_id).
@@ -136,9 +120,10 @@ class Store:
         files = self._files_before(table, before)
         if not files:
             return LatestRows(none)
-        folder, is_ours = self._folder(table), all(file["first_hash"] is not None for file in files)
+        stored = self._stored(table)
+        folder, is_ours = stored.folder(), all(file["first_hash"] is not None for file in files)
         # Python reads files as they are, with the rows that deletion vectors take out of them.
-        if folder is None or not is_ours or self._log(table).has_deletion_vectors():
+        if folder is None or not is_ours or stored.log.has_deletion_vectors():
             if not is_ours:
                 log.warning("table %s has files of another program or release: all of its days are read", table.name)
             known = self.read(table).where(F.col(day) < F.lit(before))
@@ -150,11 +135,10 @@ class Store:
 
     def _files_before(self, table: Table, before: date) -> list[Row]:
         """What Delta's log tells of the files of days before this one, the latest first."""
-        self.pin(table)
-        if table.name not in self.ledger.read:
+        if not (pinned := self._pinned(table)):
             return []
         day = _day_of(table)
-        files = self._log(table).files(self.ledger.read[table.name].number, day)
+        files = self._stored(table).log.files(pinned.number, day)
         return files.where(F.col(day) < F.lit(before)).orderBy(F.col(day).desc(), "path").collect()
 
     @property
@@ -168,15 +152,14 @@ class Store:
 
     def read_earlier(self, table: Table, version: Version) -> DataFrame:
         """The table as of an earlier version; what Spark raises when it reads files that VACUUM has taken."""
-        return self._at(table, version.number)
+        return self._stored(table).at(version.number)
 
     def span(self, table: Table) -> tuple[date, date] | None:
         """The first and the last day that have files, as Delta's log tells; None without any."""
         day = _day_of(table)
-        self.pin(table)
-        if table.name not in self.ledger.read:
+        if not (pinned := self._pinned(table)):
             return None
-        files = self._log(table).files(self.ledger.read[table.name].number, day)
+        files = self._stored(table).log.files(pinned.number, day)
         row = files.agg(F.min(day).alias("first"), F.max(day).alias("last")).collect()[0]
         return None if row["first"] is None else (row["first"], row["last"])
 
@@ -211,11 +194,10 @@ class Store:
         return None if changes is None else {date.fromisoformat(day) for change in changes for day in change.values}
 
     def _changes(self, table: Table, since: Version) -> list[Change] | None:
-        self.pin(table)
-        pinned = self.ledger.read.get(table.name)
+        pinned = self._pinned(table)
         if pinned is None or since.table_id != pinned.table_id or since.number > pinned.number:
             return None
-        return self._log(table).changes(_day_of(table), since.number + 1, pinned.number)
+        return self._stored(table).log.changes(_day_of(table), since.number + 1, pinned.number)
 
     def replace_days(self, table: Table, rows: DataFrame, first: date, last: date) -> None:
         """Makes `rows` the contents of the days first to last; see `replace`."""
@@ -255,16 +237,17 @@ class Store:
     ) -> None:
         made = ArrowRows(table, (Part(check_schema(rows, table)),)) if isinstance(rows, DataFrame) else rows
         with self._writing(table):
-            folder = self._folder(table)
+            stored = self._stored(table)
+            folder = stored.folder()
             if isinstance(rows, DataFrame) or folder is None or table.partition != (table.day,):
                 if gone:
-                    staying = self._latest(table).where(gone.where).join(gone.keys, list(table.key), "left_anti")
+                    staying = stored.latest().where(gone.where).join(gone.keys, list(table.key), "left_anti")
                     made, where = made.plus(staying), f"({where}) OR ({gone.where})"
                 self._replace_rows(table, made.frame(), where, note)
                 return
             # Before anything is computed: from here on Delta tells whether somebody else commits.
-            transaction = self._log(table).begin()
-            self._check_base(table)
+            transaction = stored.log.begin()
+            self._pins.check(table, stored.version())
             opened = self._files_with(table, gone, transaction) if gone else []
             if gone and opened:
                 made = made.plus(transaction.rows(table, opened).join(gone.keys, list(table.key), "left_anti"))
@@ -276,13 +259,13 @@ class Store:
     def _files_with(self, table: Table, gone: Gone, transaction: Transaction) -> list[OldFile]:
         """The files that hold rows of these keys."""
         day, name = _day_of(table), F.col("_metadata.file_name").alias("file_name")
-        rows = self._latest(table).where(gone.where).select(*{*table.key, day}, name)
+        rows = self._stored(table).latest().where(gone.where).select(*{*table.key, day}, name)
         named = rows.join(gone.keys, list(table.key), "left_semi").select(day, "file_name").distinct().collect()
         found = {(row[day], row["file_name"]) for row in named}
         return [file for file in transaction.files(table, gone.where) if (file.day, file.name) in found]
 
     def _replace_rows(self, table: Table, rows: DataFrame, where: str, note: str | None) -> None:
-        before = self._latest(table).where(where)
+        before = self._stored(table).latest().where(where)
         if note == COMPACTION or before.isEmpty():
             self._overwrite(table, rows, where, note)
             return
@@ -313,7 +296,7 @@ class Store:
             with self._committing(table):
                 transaction.replace_files(table, only, files.kept, note, gone)
             # Of files that Python wrote the commit does not tell.
-            self.ledger.bytes_written += sum(file.size for file in files.kept)
+            self._bytes_written += sum(file.size for file in files.kept)
 
     def _changed_days(
         self, table: Table, files: NewFiles, where: str, transaction: Transaction, opened: Sequence[OldFile],
@@ -330,7 +313,7 @@ class Store:
         if not both:
             return known
         literal = days_literal(_day_of(table), both)
-        before = self._latest(table).where(where).where(literal)
+        before = self._stored(table).latest().where(where).where(literal)
         if old := [file for file in opened if file.day in both]:
             before = before.unionByName(transaction.rows(table, old))
         changed = changed_partitions(table, before, files.rows(self.spark, table, both))
@@ -341,10 +324,10 @@ class Store:
         if not self.exists(table):
             return
         with self._writing(table):
-            if not self._latest(table).where(where).isEmpty():
-                self._check_base(table)
+            if not self._stored(table).latest().where(where).isEmpty():
+                self._pins.check(table, self.version(table))
                 with self._committing(table):
-                    self._delta(table).delete(where)
+                    self._stored(table).delta().delete(where)
 
     def merge(self, table: Table, rows: DataFrame, where: str = "false") -> None:
         """Inserts rows with a new key, and updates those whose other columns differ.
@@ -356,7 +339,7 @@ class Store:
             if is_new:
                 self._save(table, rows.write.format("delta").mode("append"))
                 return
-            before = self._latest(table)
+            before = self._stored(table).latest()
             same, same_key = (
                 [rows[name].eqNullSafe(before[name]) for name in names] for names in (table.names, table.key)
             )
@@ -366,9 +349,9 @@ class Store:
             changes = staged(differing.unionByName(gone), table.key[0])
             if changes.isEmpty():
                 return
-            self._check_base(table)
+            self._pins.check(table, self.version(table))
             keys = " AND ".join(f"old.{name} <=> new.{name}" for name in table.key)
-            merging = self._delta(table).alias("old").merge(changes.alias("new"), keys)
+            merging = self._stored(table).delta().alias("old").merge(changes.alias("new"), keys)
             merging = merging.whenMatchedDelete("new.is_gone").whenMatchedUpdateAll().whenNotMatchedInsertAll()
             with self._committing(table):
                 merging.execute()
@@ -386,68 +369,11 @@ class Store:
     def _codec(self) -> str:
         return self.spark.conf.get("spark.sql.parquet.compression.codec") or "zstd"
 
-    def _latest(self, table: Table) -> DataFrame:
-        """The newest committed version, whatever is pinned: what a write replaces."""
-        return self._at(table, self.current_version(table) or 0)
-
-    def _at(self, table: Table, version: int) -> DataFrame:
-        reader = self.spark.read.format("delta").option("versionAsOf", version)
-        place = self.location(table)
-        return up_to_date(reader.table(place) if self._database else reader.load(place), table)
-
-    def _folder(self, table: Table) -> Folder | None:
-        """The table's, which is there, as tasks of Python reach it; None where only Spark does.
-
-        Raises:
-            ConfigurationError: store.python_root is no place, or holds another table than Spark's.
-        """
-        name = self._log(table).folder()
-        if not self._python_root:
-            return Folder.local(name)
-        folder, version = Folder.within(self._python_root, name), self.current_version(table) or 0
-        # Which has a time and a random number of its commit.
-        line = self._log(table).first_line(version).encode()
-        if not folder.has(self._log(table).commit_file(version), line):
-            raise ConfigurationError(
-                f"store.python_root = {self._python_root!r} does not hold version {version} of table {table.name}, "
-                f"which Spark has in {name}; expected the same folder, by another name"
-            )
-        return folder
-
-    def _log(self, table: Table) -> DeltaLog:
-        if self._database:
-            return DeltaLog(self.spark, self._delta(table)._jdt.deltaLog())
-        return DeltaLog.of_folder(self.spark, self.location(table))
-
-    def _delta(self, table: Table) -> DeltaTable:
-        if self._database:
-            return DeltaTable.forName(self.spark, self.location(table))
-        return DeltaTable.forPath(self.spark, self.location(table))
-
-    def _create(self, table: Table) -> None:
-        if not self._database:
-            self._log(table).clear_remains()
-        builder = DeltaTable.createIfNotExists(self.spark).comment(table.comment)
-        builder = builder.tableName(self.location(table)) if self._database else builder.location(self.location(table))
-        for column in table.columns:
-            builder = builder.addColumn(column.name, column.type, nullable=column.is_nullable, comment=column.comment)
-        bounds = {"delta.dataSkippingStatsColumns": ",".join(table.bounded)} if table.bounded else {}
-        for key, value in (_TABLE_PROPERTIES | bounds).items():
-            builder = builder.property(key, value)
-        (builder.partitionedBy(*table.partition) if table.partition else builder).execute()
-
-    def _bring_up_to_date(self, table: Table) -> None:
-        """Gives a table of an earlier release the columns, and the room for nulls, that it has been given since."""
-        changes = alterations(table, self._log(table).schema())
-        name = self.location(table) if self._database else f"delta.`{self.location(table)}`"
-        for change in changes:
-            log.info("table %s of an earlier release: %s", table.name, change)
-            self.spark.sql(f"ALTER TABLE {name} {change}")
-        if changes and table.name in self._base:
-            self._base[table.name] = self.current_version(table) or 0
+    def _stored(self, table: Table) -> StoredTable:
+        return StoredTable(self.spark, self._settings, table)
 
     def _overwrite(self, table: Table, rows: DataFrame, where: str, note: str | None = None) -> None:
-        self._check_base(table)
+        self._pins.check(table, self.version(table))
         writer = rows.write.format("delta").mode("overwrite")
         writer = writer.option("userMetadata", note) if note else writer
         writer = writer.option("replaceWhere", where) if table.partition else writer
@@ -455,10 +381,7 @@ class Store:
 
     def _save(self, table: Table, writer: DataFrameWriter, is_append: bool = False) -> None:
         with self._committing(table, is_append):
-            if self._database:
-                writer.saveAsTable(self.location(table))
-            else:
-                writer.save(self.location(table))
+            self._stored(table).save(writer)
 
     @contextmanager
     def _committing(self, table: Table, is_append: bool = False) -> Iterator[None]:
@@ -468,8 +391,8 @@ class Store:
         if not (made := self.spark.conf.get(_LAST_COMMIT, None)):
             return
         if not is_append:
-            self._base[table.name] = int(made)
-        self.ledger.bytes_written += self._log(table).bytes_written(int(made))
+            self._pins.wrote(table, int(made))
+        self._bytes_written += self._stored(table).log.bytes_written(int(made))
         log.info("committed version %s of %s", made, table.name)
 
     @contextmanager
@@ -478,41 +401,14 @@ class Store:
 
         Gives whether the table was made for this write, so is empty.
         """
-        with conflicts_named(table), self._alone(table):
+        stored = self._stored(table)
+        with conflicts_named(table), stored.alone():
+            was = stored.version()
             if not is_append:
-                self._check_base(table)
-            is_new = not self.exists(table)
-            if is_new:
-                self._create(table)
-                self._base |= {} if is_append else {table.name: 0}
-            else:
-                self._bring_up_to_date(table)
-            yield is_new
-
-    def _check_base(self, table: Table) -> None:
-        """Also right before a write: Delta's transaction begins there, and knows of nothing that came before it.
-
-        Raises:
-            ConflictError: another writer committed since the table was read.
-        """
-        current = self.current_version(table)
-        base = self._base.get(table.name, current)
-        if current != base:
-            since = "it was found missing" if base is None else f"version {base} was read"
-            raise ConflictError(f"another job wrote table {table.name} since {since}; run the job again")
-
-    @contextmanager
-    def _alone(self, table: Table) -> Iterator[None]:
-        root = Path(self._root.removeprefix("file:"))
-        if self._database or not root.is_absolute():
-            yield
-            return
-        folder = root / "_locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / table.name).open("w") as lock:
-            # The kernel lets go of it when the process ends, however it ends.
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+                self._pins.check(table, was)
+            with self._committing(table, is_append):
+                stored.create() if was is None else stored.bring_up_to_date()
+            yield was is None
 
 
 def _day_of(table: Table) -> str:

@@ -147,7 +147,7 @@ def test_months_that_are_over_are_compacted_once_and_a_day_in_them_is_built_with
     night(spark, mine, events, DAYS[0], DAYS[0] + timedelta(days=22))  # through April 2
     store = Store(spark, mine.store)
     assert store.read(SEQUENCES).count() == 24
-    before = store.ledger.read[SEQUENCES.name]
+    before = store.versions_read[SEQUENCES.name]
     night(spark, mine, events, DAYS[0] + timedelta(days=23), DAYS[0] + timedelta(days=24))
     sequences = Store(spark, mine.store).read(SEQUENCES)
     # Of 21 days of March a chain of five, as five events fit into a row; v's one; four days of April.

@@ -64,7 +64,7 @@ def read_training_data(store: Store, settings: Settings, last: date | None) -> T
     if not files[TRAIN].row_count:
         raise GateError(f"no examples as of {as_of} are for training; see [evaluation] protocol, cut and window_days")
     counts = _target_counts(store, as_of, spec.item_count)
-    versions = {name: version.number for name, version in store.ledger.read.items()}
+    versions = {name: version.number for name, version in store.versions_read.items()}
     return TrainingData(as_of, spec, values, files, counts, versions)
 
 
