@@ -16,7 +16,6 @@ from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, USERS
 from nextaisle.job import Job, Night, Result, main
 from nextaisle.ledger import compacted_count, compacted_day
-from nextaisle.partitions import days_literal
 from nextaisle.sequences import (
     SEED,
     catalogue_state,
@@ -31,7 +30,8 @@ from nextaisle.sequences import (
     users_state,
 )
 from nextaisle.spark import beside
-from nextaisle.store import Store
+from nextaisle.storage.partitions import days_literal
+from nextaisle.storage.store import Store
 
 
 def run(night: Night) -> Result:

@@ -10,9 +10,9 @@ from pyspark.sql import SparkSession
 
 from nextaisle import config, overlays
 from nextaisle.config import Settings
-from nextaisle.folders import Folder
 from nextaisle.spark import create_session
-from nextaisle.store import Store
+from nextaisle.storage.folders import Folder
+from nextaisle.storage.store import Store
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import ITEMS, SEQUENCES, SOURCE_FILES
 from nextaisle.job import execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.faults.shop import TABLES
 
 ZONE = ZoneInfo("America/New_York")

@@ -15,7 +15,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.errors import ConfigurationError
 from nextaisle.contract.tables import EVENTS
 from nextaisle.job import Outcome, execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 FIRST, LAST = date(2024, 7, 1), date(2024, 7, 2)
 ACTS = [

@@ -17,7 +17,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.errors import ConfigurationError, GateError, InputError
 from nextaisle.contract.tables import JOB_RUNS, SEQUENCES
 from nextaisle.job import Job, Night, Outcome, Result, execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 DAY = date(2024, 1, 1)
 

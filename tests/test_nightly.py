@@ -21,7 +21,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.tables import RECOMMENDATIONS, SEQUENCES, TABLES
 from nextaisle.job import Outcome, execute, planning
 from nextaisle.quality.complete_days import complete_days
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from nextaisle.synthetic import write_logs
 
 USERS, DAYS, K = 120, 8, 5

@@ -7,7 +7,7 @@ from nextaisle.changes import newest_day
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import JOB_RUNS
 from nextaisle.nights import days_to_build
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 
 def day(number: int) -> date:

@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from nextaisle.config import home
 from nextaisle.contract.tables import ITEMS, RECOMMENDATIONS, SEQUENCES
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 NOTEBOOK = home() / "notebooks" / "browse_recommendations.ipynb"
 DAY = date(2024, 1, 10)

@@ -12,7 +12,7 @@ from jobs import build_sequences, build_sessions, clean_events
 from nextaisle import overlays
 from nextaisle.contract.tables import EVENTS, SEQUENCES, SESSIONS
 from nextaisle.job import execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.shared_data import shared
 
 KINDS = {"clicks": "view", "carts": "cart", "orders": "purchase"}

@@ -8,10 +8,10 @@ from pyspark.sql import functions as F
 
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EVENTS, SESSIONS, Table
-from nextaisle.delta_log import Version
 from nextaisle.job import Night
 from nextaisle.ledger import dated_tables_left, finished_runs, has_its_tables, newest_first, version_read
-from nextaisle.store import Store
+from nextaisle.storage.delta_log import Version
+from nextaisle.storage.store import Store
 
 # A session is at most 24 hours long, and a day at least 23.
 _DAYS_SPANNED: Final = timedelta(days=2)

@@ -28,11 +28,11 @@ from nextaisle import call, overlays
 from nextaisle.config import Settings, without_secrets
 from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, ConflictError, refusal_in
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
-from nextaisle.delta_log import Version
 from nextaisle.ledger import finished_runs, left_the_current, newest_first, version_left, version_read
 from nextaisle.spark import bytes_read, create_session, local_rows
 from nextaisle.spark_rules import check_with_spark
-from nextaisle.store import Store
+from nextaisle.storage.delta_log import Version
+from nextaisle.storage.store import Store
 
 log = logging.getLogger("nextaisle")
 Day = date  # under another name: Outcome has a field called date

@@ -11,8 +11,8 @@ from pyspark.sql import DataFrame, Row
 from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
-from nextaisle.delta_log import Version
-from nextaisle.store import Store
+from nextaisle.storage.delta_log import Version
+from nextaisle.storage.store import Store
 
 # In the rows of a run that wrote sequences: the day through which it left them compacted, 2017-11-30 as 20171130.
 _COMPACTED: Final = "compacted_through"

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from pyspark.sql import functions as F
 
 from nextaisle.ledger import finished_runs, newest_first
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 
 def days_to_build(store: Store, logged: Iterable[date], unread: Iterable[date]) -> tuple[date | None, date | None]:

@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 from nextaisle.config import Settings, without_secrets
 from nextaisle.contract.tables import DATA_QUALITY, EVALUATIONS, ITEMS, RECOMMENDATIONS, TABLES
 from nextaisle.job import Outcome
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 USERS_SHOWN = 10
 ITEMS_SHOWN = 5

@@ -26,7 +26,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, ITEMS, SEQUENCES, SESSIONS, Table
 from nextaisle.sequences import SEED, read_catalogue, read_lookup, rebuild_items, rebuild_sequences, rows_by_user
 from nextaisle.sessions.rebuilding import rebuild_sessions
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.benchmarks.session import local_session
 
 DAYS = 10

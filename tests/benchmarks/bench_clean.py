@@ -20,7 +20,7 @@ from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS
 from nextaisle.job import execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.benchmarks.session import local_session
 
 DAY = date(2024, 1, 1)

@@ -20,7 +20,7 @@ from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import JOB_RUNS
 from nextaisle.job import Job, execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.benchmarks.session import local_session
 
 # The night that is measured; history lies before it.

@@ -24,7 +24,7 @@ from jobs import build_sequences, build_sessions
 from nextaisle import overlays
 from nextaisle.contract.tables import EVENTS
 from nextaisle.job import execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.benchmarks.session import local_session
 
 DAYS = 100

@@ -13,7 +13,7 @@ from nextaisle.contract.tables import EVALUATION_CASES, EVALUATIONS, ITEMS, JOB_
 from nextaisle.contract.vocabulary import vocabulary_hash
 from nextaisle.job import Outcome, execute
 from nextaisle.model import ModelSpec, NextItemModel, save_model
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from nextaisle.tracking import Tracker
 from tests.evaluation.rows import at, items, sessions
 

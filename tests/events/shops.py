@@ -14,7 +14,7 @@ from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, Table
 from nextaisle.job import Job, Outcome, execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 SCHEMA = "id string, user string, item string, kind string, time string"
 COLUMNS = {"user_id": "user", "item_id": "item", "event_type": "kind", "event_time": "time"}

@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from nextaisle import overlays
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.faults.killing import seconds_of
 
 COUNT = 3_000_000

@@ -14,7 +14,7 @@ from jobs import clean_events
 from nextaisle.config import Bots, Settings
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, Table
 from nextaisle.events.bots import bot_days
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.events.shops import JSON_LINES, Shop, record
 
 MORNING = datetime(2024, 1, 1, 1, tzinfo=UTC)

@@ -15,7 +15,7 @@ from jobs import build_sequences, build_sessions, clean_events
 from nextaisle import overlays
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SEQUENCES, SESSIONS, SOURCE_FILES, Table
 from nextaisle.job import Outcome, execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.shared_data import shared
 
 SCHEMA = "id string, user string, item string, kind string, time string, price string"

@@ -11,7 +11,7 @@ from pyspark.sql import SparkSession
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EVENTS, SOURCE_FILES
 from nextaisle.events.files import files_of, list_files
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.events.shops import JSON_LINES, Shop, record
 
 DAY = date(2024, 1, 1)

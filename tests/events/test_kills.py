@@ -16,7 +16,7 @@ from nextaisle import overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
 from nextaisle.job import execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.faults.killing import kill_midway, seconds_of
 
 BEFORE, NIGHT = date(2024, 1, 1), date(2024, 1, 2)

@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from jobs import replay_rejected
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, Table
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.events.shops import COLUMNS, JSON_LINES, Shop, record
 
 CART = {"source.event_types.addtocart": "cart"}

@@ -13,7 +13,7 @@ from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SOURCE_FILES
 from nextaisle.events import days_in_logs, unread_days
 from nextaisle.job import execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.events.shops import JSON_LINES, Shop, record
 
 ONE, TWO = date(2024, 1, 1), date(2024, 1, 2)

@@ -13,7 +13,7 @@ from nextaisle import config, overlays
 from nextaisle.config import Settings
 from nextaisle.contract.tables import IDENTITIES, USERS
 from nextaisle.job import execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from nextaisle.synthetic import write_logs
 
 NIGHT = date(2024, 1, 4)

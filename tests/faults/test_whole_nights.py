@@ -10,7 +10,7 @@ from pyspark.sql import SparkSession
 
 from nextaisle import overlays
 from nextaisle.contract.tables import TABLES
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.faults.killing import kill_midway, seconds_of
 from tests.faults.shop import NIGHT, OVERLAY, shop_before_its_last_day
 

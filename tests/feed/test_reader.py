@@ -13,7 +13,7 @@ from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EXAMPLES
 from nextaisle.feed.reader import Feed, Files, Shard, read_windows
 from nextaisle.feed.windows import join
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 
 def files(folder: Path, count: int, rows: int, row_group_size: int = 4) -> Files:

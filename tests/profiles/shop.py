@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, ITEMS
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.sequences.events import MIDNIGHT, ZONE
 
 DAYS = [date(2017, 3, 11) + timedelta(days=n) for n in range(8)]

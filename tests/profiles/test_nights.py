@@ -16,12 +16,12 @@ from jobs import build_profiles, build_sessions
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import CATEGORY_PRICES, ITEM_GRAPH, ITEMS, SESSIONS, USER_PROFILES
-from nextaisle.delta_log import Version
 from nextaisle.job import Job, Outcome, execute
-from nextaisle.lookup import LatestRows
 from nextaisle.profiles import category_prices_of, events_since, rebuild_item_graph, rebuild_profiles
 from nextaisle.sessions import rebuild_sessions
-from nextaisle.store import Store
+from nextaisle.storage.delta_log import Version
+from nextaisle.storage.lookup import LatestRows
+from nextaisle.storage.store import Store
 from tests.profiles.shop import DAYS, Event, State, events_of, items_of, publish, random_log
 from tests.sequences.events import in_new_york
 

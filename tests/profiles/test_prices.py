@@ -11,12 +11,12 @@ from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.tables import CATEGORY_PRICES, SESSIONS, USER_PROFILES
-from nextaisle.lookup import LatestRows
 from nextaisle.profiles import SEED, category_prices_of, events_since, rebuild_profiles
 from nextaisle.profiles.attributes import first_day_of_changed_attributes
 from nextaisle.profiles.prices import mean_prices
 from nextaisle.sessions import rebuild_sessions
-from nextaisle.store import Store
+from nextaisle.storage.lookup import LatestRows
+from nextaisle.storage.store import Store
 from tests.profiles.shop import DAYS, Event, State, events_of, items_of
 from tests.sequences.events import ZONE
 

@@ -15,7 +15,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.tables import DATA_PROFILES, DATA_QUALITY, TABLES
 from nextaisle.job import Outcome, execute
 from nextaisle.quality.suites import SUITES
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from nextaisle.tracking import Tracker
 from tests.quality.shop import (
     DAY_1,

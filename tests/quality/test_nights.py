@@ -17,7 +17,7 @@ from nextaisle.job import Job, Night, Result, execute, planning
 from nextaisle.quality.complete_days import complete_days, mark, withdraw
 from nextaisle.quality.plan import plan
 from nextaisle.quality.states import Logs, TableState, table_states
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.quality.shop import DAY_1, DAY_2, at, event, recommended, write_table
 
 SCHEMA = "user string, item string, kind string, time string"

@@ -13,7 +13,7 @@ from nextaisle.contract.tables import ITEMS, RECOMMENDATIONS, SEQUENCES, SESSION
 from nextaisle.job import execute
 from nextaisle.scoring.champion import load_champion
 from nextaisle.scoring.recommendations import score_users
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from nextaisle.tracking import Tracker
 
 MakeRows = Callable[..., DataFrame]

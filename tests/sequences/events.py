@@ -10,7 +10,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 # In New York clocks go forward in the night to the second day.
 ZONE = "America/New_York"

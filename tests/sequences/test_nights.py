@@ -25,11 +25,11 @@ from nextaisle.contract.as_of import compacted_through
 from nextaisle.contract.tables import EXAMPLES, ITEMS, SEQUENCES, SESSIONS, Table
 from nextaisle.job import Job, Outcome, execute
 from nextaisle.ledger import compacted_day
-from nextaisle.lookup import LatestRows
 from nextaisle.sequences import SEED, read_catalogue, read_lookup, rebuild_items, rebuild_sequences, rows_by_user
 from nextaisle.sequences.items import NEVER
 from nextaisle.sessions import rebuild_sessions
-from nextaisle.store import Store
+from nextaisle.storage.lookup import LatestRows
+from nextaisle.storage.store import Store
 from tests.sequences.events import Event, events_of, in_new_york, publish
 
 DAYS = [date(2017, 3, 11) + timedelta(days=n) for n in range(4)]

@@ -14,7 +14,7 @@ from nextaisle.contract.tables import ITEMS, USERS, Table
 from nextaisle.job import execute
 from nextaisle.scoring.users import read_listed_users
 from nextaisle.sequences import changed_users, read_users
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.sequences.events import Event, in_new_york, publish
 
 EVER = date(1970, 1, 1)

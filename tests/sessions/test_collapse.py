@@ -13,7 +13,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, SEQUENCES, SESSIONS, USER_PROFILES
 from nextaisle.job import execute
 from nextaisle.sessions import rebuild_sessions
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.profiles.shop import DAYS, Event, events_of, random_log
 from tests.sequences.events import in_new_york
 

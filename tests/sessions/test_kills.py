@@ -13,7 +13,7 @@ from jobs import build_sessions
 from nextaisle.config import Settings
 from nextaisle.contract.tables import EVENTS, SESSIONS
 from nextaisle.job import execute
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.faults.killing import kill_midway, seconds_of
 from tests.sequences.events import Event, publish
 

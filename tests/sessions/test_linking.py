@@ -17,7 +17,7 @@ from nextaisle.contract.identities import with_linked_users
 from nextaisle.contract.tables import IDENTITIES, SEQUENCES, SESSIONS
 from nextaisle.job import execute
 from nextaisle.sessions import Links, read_links, rebuild_linked_sessions, rebuild_sessions, refuse_lost
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.sequences.events import ZONE, Event, events_of, in_new_york, publish
 
 DAY = 24 * 60

@@ -8,7 +8,7 @@ from nextaisle.config import Sessions
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.tables import SESSIONS
 from nextaisle.sessions import rebuild_sessions
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from tests.sequences.events import MIDNIGHT, ZONE, Event, events_of
 
 RULES = Sessions(gap_minutes=30, max_hours=24, collapse_types=())

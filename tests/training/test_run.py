@@ -14,7 +14,7 @@ from nextaisle.config import Settings
 from nextaisle.contract.errors import GateError, InputError
 from nextaisle.contract.tables import EXAMPLES, ITEMS
 from nextaisle.model import load_model
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from nextaisle.tracking import Tracker
 from nextaisle.training import run as run_module
 from nextaisle.training.data import TrainingData, read_training_data

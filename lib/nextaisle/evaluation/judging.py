@@ -19,8 +19,8 @@ from nextaisle.evaluation.contexts import Contexts, gather_contexts
 from nextaisle.evaluation.metrics import hits, measure, metric_names, recall_curve
 from nextaisle.evaluation.ranked_models import rank_model
 from nextaisle.evaluation.rankers import GROUPS, Baselines, rank_baselines
-from nextaisle.kernels import whole_users
 from nextaisle.scoring.packed import PackedModel, unpack_model
+from nextaisle.storage.kernels import whole_users
 
 Array = npt.NDArray[Any]
 

@@ -35,7 +35,7 @@ from nextaisle.evaluation.report import describe_samples, log_report
 from nextaisle.ledger import finished_runs, newest_first
 from nextaisle.model import load_model
 from nextaisle.scoring.packed import PackedModel, pack_model
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from nextaisle.tracking import Tracker
 
 log = logging.getLogger(__name__)

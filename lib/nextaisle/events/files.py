@@ -19,7 +19,7 @@ from nextaisle.config import Source, absolute
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import SOURCE_FILES
 from nextaisle.spark import literally
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 DATE: str = "{date}"
 _DAY = r"(\d{4}-\d{2}-\d{2})"

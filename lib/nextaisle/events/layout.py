@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from nextaisle.contract.tables import EVENTS
-from nextaisle.kernels import ArrowRows, Batches, Kernel, Part
-from nextaisle.partitions import days_literal
+from nextaisle.storage.kernels import ArrowRows, Batches, Kernel, Part
+from nextaisle.storage.partitions import days_literal
 
 # Days of new events alone are written by the tasks that read them, a file per task and day, where they are no more
 # than this and of like size.

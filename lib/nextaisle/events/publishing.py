@@ -23,9 +23,9 @@ from nextaisle.events.stored import (
     STORED_RULE,
     set_apart,
 )
-from nextaisle.partitions import days_literal
 from nextaisle.spark import arrow_batches
-from nextaisle.store import Store
+from nextaisle.storage.partitions import days_literal
+from nextaisle.storage.store import Store
 
 
 def publish(store: Store, batch: Batch, rules: Events) -> None:

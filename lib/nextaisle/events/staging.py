@@ -52,9 +52,9 @@ from nextaisle.events.stored import (
     stored_events,
 )
 from nextaisle.events.unread import check_time_zone, files_delivering_again, source_key
-from nextaisle.partitions import days_literal
 from nextaisle.spark import local_rows, mapping_rules, naming_unreadable_files, staged, tasks_for_files
-from nextaisle.store import Store
+from nextaisle.storage.partitions import days_literal
+from nextaisle.storage.store import Store
 
 _RECORD_COLUMNS = (*EVENTS.names, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, BYTES, CONFLICTS, OUTCOME)
 

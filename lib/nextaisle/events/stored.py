@@ -15,7 +15,7 @@ from nextaisle.config import Events
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
 from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import ACCEPTED
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 # Where a row comes from, and what the tables have it as.
 ORIGIN: Final = "origin"

@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.arrays import run_starts
-from nextaisle.kernels import Batches
+from nextaisle.storage.kernels import Batches
 
 Integers = NDArray[np.int64]
 

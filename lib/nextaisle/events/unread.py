@@ -16,7 +16,7 @@ from nextaisle.contract.tables import EVENTS, SOURCE_FILES
 from nextaisle.events.files import DATE, SourceFile, list_files, read_files
 from nextaisle.events.mapping import INGEST_DATE
 from nextaisle.events.stored import days_ahead, may_hold, stored_events
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -25,14 +25,14 @@ from pyspark.sql import functions as F
 from nextaisle.changes import changed_sessions
 from nextaisle.config import Profiles
 from nextaisle.contract.tables import USER_PROFILES
-from nextaisle.kernels import ArrowRows, Batches, Part, whole_users
-from nextaisle.lookup import FilesOfUsers, LatestRows, seeds_first, with_hashes_of
 from nextaisle.profiles.attributes import with_attributes
 from nextaisle.profiles.blocks import BLOCK_ROWS, Rules
 from nextaisle.profiles.funnel import EVENT_SCHEMA, session_events
 from nextaisle.profiles.prices import mean_prices, with_mean_money, with_money
 from nextaisle.profiles.snapshots import profile_rows
-from nextaisle.user_ranges import dealt_by_user
+from nextaisle.storage.kernels import ArrowRows, Batches, Part, whole_users
+from nextaisle.storage.lookup import FilesOfUsers, LatestRows, seeds_first, with_hashes_of
+from nextaisle.storage.user_ranges import dealt_by_user
 
 _MONEY: Final = ("paid_money", "mean_price_money")
 # What the kernel takes of an event.

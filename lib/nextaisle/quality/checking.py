@@ -33,7 +33,7 @@ from nextaisle.quality.profiles import PROFILES, Profile, profile_rows, profiles
 from nextaisle.quality.report import log_report
 from nextaisle.quality.suites import SUITES
 from nextaisle.quality.suites.words import DAYS_SPANNED, HISTORIES, LINKED_EVENTS
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 from nextaisle.tracking import Tracker
 
 _OFF: Final = "off"

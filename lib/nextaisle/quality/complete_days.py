@@ -12,10 +12,10 @@ from typing import Final
 from pyspark.sql import Row
 
 from nextaisle.contract.tables import COMPLETE_DAYS, EVENTS, ITEMS, RECOMMENDATIONS, SEQUENCES, SESSIONS, USERS, Table
-from nextaisle.delta_log import Version
 from nextaisle.nights import finished_days
 from nextaisle.spark import local_rows
-from nextaisle.store import Store
+from nextaisle.storage.delta_log import Version
+from nextaisle.storage.store import Store
 
 # What a consumer of a day reads.
 _CONTENTS: Final = (EVENTS, SESSIONS, SEQUENCES, ITEMS, USERS, RECOMMENDATIONS)

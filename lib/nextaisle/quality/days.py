@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from nextaisle.contract.tables import SOURCE_FILES, Table
 from nextaisle.job import Night
 from nextaisle.ledger import finished_runs, versions_read_last
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 JOB_NAME = "check_tables"
 

@@ -8,10 +8,10 @@ from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 from nextaisle.contract.tables import JOB_RUNS, SOURCE_FILES, Table
-from nextaisle.delta_log import Version
 from nextaisle.job import Job, Night, rules_key
 from nextaisle.ledger import newest_first, versions_read_last
-from nextaisle.store import Store
+from nextaisle.storage.delta_log import Version
+from nextaisle.storage.store import Store
 
 CONFIGURATION = "configuration"
 FILES = "files of the logs"

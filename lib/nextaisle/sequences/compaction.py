@@ -11,11 +11,11 @@ from pyspark.sql import functions as F
 
 from nextaisle.arrays import Integers, run_starts
 from nextaisle.contract.tables import SEQUENCES
-from nextaisle.embedded import USER_HASH
-from nextaisle.kernels import ArrowRows, Batches, Part, whole_users
 from nextaisle.sequences.histories import users_of
 from nextaisle.spark import staged
-from nextaisle.user_ranges import range_of_user, with_user_hash
+from nextaisle.storage.embedded import USER_HASH
+from nextaisle.storage.kernels import ArrowRows, Batches, Part, whole_users
+from nextaisle.storage.user_ranges import range_of_user, with_user_hash
 
 # More than any user's events: users' counts stand one after the other on one line.
 _APART = 1 << 40

@@ -15,11 +15,11 @@ from pyspark.sql import functions as F
 from nextaisle.config import Evaluation, Examples, Settings
 from nextaisle.contract.tables import EXAMPLES
 from nextaisle.days import day_number
-from nextaisle.kernels import whole_users
 from nextaisle.sequences.histories import BLOCK_EVENTS, Histories, events_in, flat, histories_of, user_ids
 from nextaisle.sequences.splits import SPLITS, splits_by_time, splits_leave_one_out
 from nextaisle.sequences.vocabulary import Lookup, read_lookup, type_indices
 from nextaisle.sequences.windows import encode_windows, plan_windows
+from nextaisle.storage.kernels import whole_users
 
 # Windows per kernel call and Arrow batch: four arrays of `length` integers each.
 _BATCH_WINDOWS: Final = 4_000

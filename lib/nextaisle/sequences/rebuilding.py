@@ -12,12 +12,12 @@ from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.tables import SEQUENCES
 from nextaisle.days import day_number
-from nextaisle.kernels import ArrowRows, Batches, Part, whole_users
-from nextaisle.lookup import FilesOfUsers, LatestRows, seeds_first, with_hashes_of
 from nextaisle.sequences.histories import BLOCK_EVENTS, events_in
 from nextaisle.sequences.snapshots import sequence_rows
 from nextaisle.sequences.vocabulary import Lookup
-from nextaisle.user_ranges import dealt_by_user
+from nextaisle.storage.kernels import ArrowRows, Batches, Part, whole_users
+from nextaisle.storage.lookup import FilesOfUsers, LatestRows, seeds_first, with_hashes_of
+from nextaisle.storage.user_ranges import dealt_by_user
 
 # What is taken of a seed, a row of sequences.
 SEED: Final = SEQUENCES.carried

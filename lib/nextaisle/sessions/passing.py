@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from nextaisle.days import days_of
-from nextaisle.parquet_files import IS_PASSING
+from nextaisle.storage.parquet_files import IS_PASSING
 
 
 def with_passing(sessions: pa.RecordBatch, gap: int, zone: str) -> pa.RecordBatch:

@@ -11,12 +11,12 @@ from pyspark.sql import functions as F
 from nextaisle.changes import EVERYTHING
 from nextaisle.config import Sessions
 from nextaisle.contract.tables import SESSIONS
-from nextaisle.kernels import ArrowRows, Batches, Part
-from nextaisle.partitions import Gone
 from nextaisle.sessions.cutting import cut_sessions
 from nextaisle.sessions.naming import named
 from nextaisle.sessions.passing import with_passing
 from nextaisle.spark import staged
+from nextaisle.storage.kernels import ArrowRows, Batches, Part
+from nextaisle.storage.partitions import Gone
 
 _TRAIL = ("user_id", "source_session_id")
 _EVENT = ("event_date", "event_time", "event_id", "item_id", "event_type", "price", "quantity")

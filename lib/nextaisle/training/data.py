@@ -16,7 +16,7 @@ from nextaisle.contract.tokens import PADDING_INDEX
 from nextaisle.contract.vocabulary import PRICE_BUCKETS, attribute_values, item_count, vocabulary_hash
 from nextaisle.feed.reader import Files
 from nextaisle.model.spec import ModelSpec
-from nextaisle.store import Store
+from nextaisle.storage.store import Store
 
 Array = npt.NDArray[Any]
 

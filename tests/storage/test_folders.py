@@ -12,10 +12,10 @@ from pyspark.sql import SparkSession
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConfigurationError, ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
-from nextaisle.folders import Folder
-from nextaisle.kernels import ArrowRows, Part
-from nextaisle.parquet_files import NewFile, NewFiles
-from nextaisle.store import Store
+from nextaisle.storage.folders import Folder
+from nextaisle.storage.kernels import ArrowRows, Part
+from nextaisle.storage.parquet_files import NewFile, NewFiles
+from nextaisle.storage.store import Store
 
 ALL, DAY = "as_of_date IS NOT NULL", date(2024, 1, 1)
 

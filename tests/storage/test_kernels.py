@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pytest
 
-from nextaisle.kernels import whole_users
+from nextaisle.storage.kernels import whole_users
 
 USERS = "uuuuuvwwx"
 

@@ -2,7 +2,7 @@
 
 from nextaisle.contract.errors import ConflictError
 from nextaisle.contract.tables import Table
-from nextaisle.delta_log import Version
+from nextaisle.storage.delta_log import Version
 
 
 class Pins:

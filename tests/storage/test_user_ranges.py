@@ -4,9 +4,9 @@ import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nextaisle.embedded import USER_HASH
 from nextaisle.spark import staged
-from nextaisle.user_ranges import range_of_user, task_of_user, with_user_hash
+from nextaisle.storage.embedded import USER_HASH
+from nextaisle.storage.user_ranges import range_of_user, task_of_user, with_user_hash
 
 HASHES = {"u0": -4918730982607498257, "": -7444071767201028348, "ß": -3147238609876219756}
 

@@ -17,17 +17,17 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from nextaisle import parquet_files
 from nextaisle import spark as spark_module
 from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import SEQUENCES, Table
-from nextaisle.delta_log import DeltaLog
-from nextaisle.embedded import USER_HASH, Embedded, part_of
-from nextaisle.folders import Folder
-from nextaisle.kernels import ArrowRows, Batches, Part, with_column
-from nextaisle.parquet_files import write_files
-from nextaisle.store import Store
+from nextaisle.storage import parquet_files
+from nextaisle.storage.delta_log import DeltaLog
+from nextaisle.storage.embedded import USER_HASH, Embedded, part_of
+from nextaisle.storage.folders import Folder
+from nextaisle.storage.kernels import ArrowRows, Batches, Part, with_column
+from nextaisle.storage.parquet_files import write_files
+from nextaisle.storage.store import Store
 
 ALL = "as_of_date IS NOT NULL"
 FIRST, SECOND = date(2024, 1, 1), date(2024, 1, 2)

@@ -24,10 +24,10 @@ from pyspark.sql.pandas.types import from_arrow_schema, to_arrow_schema
 from nextaisle.arrays import run_starts, text_run_starts
 from nextaisle.contract.errors import ConfigurationError, ConflictError, SchemaError
 from nextaisle.contract.tables import Table
-from nextaisle.embedded import USER_HASH, EmbeddedRows
-from nextaisle.folders import Folder, Staging
-from nextaisle.kernels import ArrowRows, Batches, with_column
 from nextaisle.spark import literally, tasks_for_files
+from nextaisle.storage.embedded import USER_HASH, EmbeddedRows
+from nextaisle.storage.folders import Folder, Staging
+from nextaisle.storage.kernels import ArrowRows, Batches, with_column
 
 log = logging.getLogger(__name__)
 

@@ -15,16 +15,16 @@ from deltalake import write_deltalake
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nextaisle import lookup
 from nextaisle.config import Settings
 from nextaisle.contract.errors import SchemaError
 from nextaisle.contract.tables import SEQUENCES, Column
-from nextaisle.embedded import USER_HASH, Embedded, EmbeddedRows
-from nextaisle.folders import Folder
-from nextaisle.kernels import ArrowRows, Part
-from nextaisle.lookup import FileReader, LatestRows, seeds_first
-from nextaisle.store import Store
-from nextaisle.user_ranges import task_of_user, with_user_hash
+from nextaisle.storage import lookup
+from nextaisle.storage.embedded import USER_HASH, Embedded, EmbeddedRows
+from nextaisle.storage.folders import Folder
+from nextaisle.storage.kernels import ArrowRows, Part
+from nextaisle.storage.lookup import FileReader, LatestRows, seeds_first
+from nextaisle.storage.store import Store
+from nextaisle.storage.user_ranges import task_of_user, with_user_hash
 
 FIRST = date(2024, 1, 1)
 USERS, EVENTS = 120, 400
@@ -115,7 +115,7 @@ def test_of_a_file_with_embedded_rows_no_row_group_is_read(
     expected = {row[1]: row for row in told(store.read(SEQUENCES)) if row[0] == "u000"}
     for day in (last, last - timedelta(days=1)):
         latest = store.latest_rows(SEQUENCES, names, users(spark, 0), day + timedelta(days=1))
-        with patch("nextaisle.lookup.pq.ParquetFile", side_effect=pq.ParquetFile) as opened:
+        with patch("nextaisle.storage.lookup.pq.ParquetFile", side_effect=pq.ParquetFile) as opened:
             assert found(latest, users(spark, 0)) == [tuple(expected[day][SEQUENCES.names.index(n)] for n in names)]
         assert opened.call_count == (day != last)
 

@@ -20,14 +20,14 @@ from pyspark.storagelevel import StorageLevel
 from nextaisle.config import Store as StoreSettings
 from nextaisle.contract.check import check_schema
 from nextaisle.contract.tables import Table
-from nextaisle.delta_log import COMPACTION, Change, OldFile, Transaction, Version, conflicts_named, since_note
-from nextaisle.kernels import ArrowRows, Part
-from nextaisle.lookup import FileReader, FilesOfUsers, LatestRows, Listing
-from nextaisle.parquet_files import NewFiles, write_files
-from nextaisle.partitions import Gone, changed_partitions, condition, days_literal
-from nextaisle.pins import Pins
 from nextaisle.spark import local_rows, staged
-from nextaisle.stored_table import StoredTable
+from nextaisle.storage.delta_log import COMPACTION, Change, OldFile, Transaction, Version, conflicts_named, since_note
+from nextaisle.storage.kernels import ArrowRows, Part
+from nextaisle.storage.lookup import FileReader, FilesOfUsers, LatestRows, Listing
+from nextaisle.storage.parquet_files import NewFiles, write_files
+from nextaisle.storage.partitions import Gone, changed_partitions, condition, days_literal
+from nextaisle.storage.pins import Pins
+from nextaisle.storage.stored_table import StoredTable
 
 log = logging.getLogger(__name__)
 

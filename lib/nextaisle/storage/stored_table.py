@@ -13,9 +13,9 @@ from nextaisle.config import Store as StoreSettings
 from nextaisle.config import absolute
 from nextaisle.contract.errors import ConfigurationError
 from nextaisle.contract.tables import Table
-from nextaisle.delta_log import DeltaLog, Version
-from nextaisle.earlier_releases import alterations, up_to_date
-from nextaisle.folders import Folder
+from nextaisle.storage.delta_log import DeltaLog, Version
+from nextaisle.storage.earlier_releases import alterations, up_to_date
+from nextaisle.storage.folders import Folder
 
 log = logging.getLogger(__name__)
 

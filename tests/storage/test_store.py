@@ -14,10 +14,10 @@ from nextaisle.changes import EVERYTHING
 from nextaisle.config import Settings
 from nextaisle.contract.errors import ConflictError, SchemaError
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, SEQUENCES, Table
-from nextaisle.delta_log import Transaction
-from nextaisle.kernels import ArrowRows, Part
-from nextaisle.partitions import Gone, changed_partitions
-from nextaisle.store import Store
+from nextaisle.storage.delta_log import Transaction
+from nextaisle.storage.kernels import ArrowRows, Part
+from nextaisle.storage.partitions import Gone, changed_partitions
+from nextaisle.storage.store import Store
 
 
 def sequences(spark: SparkSession, *days: int, item: str = "a") -> DataFrame:
@@ -179,7 +179,7 @@ def test_a_commit_while_rows_are_compared_is_not_overwritten(
         sequences(spark, 2).write.format("delta").mode("append").save(store.location(SEQUENCES))
         return changed_partitions(table, before, after)
 
-    monkeypatch.setattr("nextaisle.store.changed_partitions", another_commits_first)
+    monkeypatch.setattr("nextaisle.storage.store.changed_partitions", another_commits_first)
     with pytest.raises(ConflictError, match="since version"):
         slow.replace_days(SEQUENCES, rows, date(2024, 1, 1), date(2024, 1, 2))
     assert days_of(store) == [1, 2]

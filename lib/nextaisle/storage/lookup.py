@@ -22,9 +22,9 @@ from pyspark.sql import DataFrame, Row
 
 from nextaisle.arrays import Integers, text_run_starts
 from nextaisle.contract.errors import SchemaError
-from nextaisle.embedded import USER_HASH, Embedded, part_of, places_of
-from nextaisle.folders import Folder, on_disk
-from nextaisle.kernels import with_column
+from nextaisle.storage.embedded import USER_HASH, Embedded, part_of, places_of
+from nextaisle.storage.folders import Folder, on_disk
+from nextaisle.storage.kernels import with_column
 
 # Rows that are decoded at once, whatever the size of the row groups that somebody wrote.
 _BATCH_ROWS: Final = 2048

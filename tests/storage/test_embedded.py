@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from nextaisle.contract.errors import SchemaError
 from nextaisle.decimals import MONEY
-from nextaisle.embedded import USER_HASH, Embedded, EmbeddedRows, part_of, places_of
+from nextaisle.storage.embedded import USER_HASH, Embedded, EmbeddedRows, part_of, places_of
 
 SCHEMA = pa.schema(
     [

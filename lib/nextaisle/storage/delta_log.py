@@ -21,8 +21,8 @@ from pyspark.sql.types import StructType
 
 from nextaisle.contract.errors import ConflictError
 from nextaisle.contract.tables import Table
-from nextaisle.parquet_files import NewFile
 from nextaisle.spark import literally
+from nextaisle.storage.parquet_files import NewFile
 
 # Delta's conflicts of the JVM are Python's exceptions once `captured` was imported; they have no class in common.
 _CONFLICTS: Final = (

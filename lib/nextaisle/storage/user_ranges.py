@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from nextaisle.embedded import USER_HASH
 from nextaisle.spark import staged, tasks_for_files
+from nextaisle.storage.embedded import USER_HASH
 
 # Of a hash, the bits that say in which range it is.
 _RANGE_BITS: Final = 16
