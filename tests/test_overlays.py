@@ -99,6 +99,8 @@ def test_a_password_among_the_options_is_refused(name: str) -> None:
     [
         ("no server at http://ann:hunter2@host/, is it up?", "no server at http://***@host/, is it up?"),
         ("s3a://AKIA:hun/ter2@bucket/t", "s3a://***@bucket/t"),
+        ("s3:/AKIA:hun/ter2@bucket/t", "s3:***@bucket/t"),
+        ("file:/logs/ann@example.org/x", None),
         ("mysql://u:p@hunter2@h/db", "mysql://***@h/db"),
         ("jdbc:oracle:thin:scott/hunter2@//db:1521/x", "jdbc:oracle:***@//db:1521/x"),
         ("jdbc:sqlserver://h;user=a;password={hun;ter2}", "jdbc:sqlserver://h;***"),

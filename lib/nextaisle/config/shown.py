@@ -10,7 +10,8 @@ _HARMLESS = (
     "multiline", "nullvalue", "numpartitions", "partitioncolumn", "pathglobfilter", "primitivesasstring", "quote",
     "recursivefilelookup", "sep", "timestampformat", "timestampntzformat", "timezone", "upperbound", "user",
 )  # fmt: skip
-_URL = re.compile(r"(?i)\b(jdbc:\w{1,30}:|[a-z][\w+.-]{0,30}:(?=//))(\S+)")
+# With one stroke too, as somebody may mistype it.
+_URL = re.compile(r"(?i)\b(jdbc:\w{1,30}:|[a-z][\w+.-]{0,30}:(?=//|/[^\s/:]+:\S*@))(\S+)")
 _QUERY = re.compile(r"[?;#]")
 # Azure's name a container before the @.
 _CONTAINER = re.compile(r"//[^/:@]+@[^@]*")
