@@ -28,6 +28,7 @@ from nextaisle.storage.folders import Folder
 from nextaisle.storage.kernels import ArrowRows, Batches, Part, with_column
 from nextaisle.storage.parquet_files import write_files
 from nextaisle.storage.store import Store
+from nextaisle.storage.stored_table import StoredTable
 
 ALL = "as_of_date IS NOT NULL"
 FIRST, SECOND = date(2024, 1, 1), date(2024, 1, 2)
@@ -151,7 +152,7 @@ def test_what_was_made_of_old_rows_is_refused_and_leaves_no_file(
         other.replace(SEQUENCES, made(spark, [row("v", FIRST)]), ALL)
         original(found, session, table, where)
 
-    monkeypatch.setattr(Store, "_alone", lambda *_: nullcontext())
+    monkeypatch.setattr(StoredTable, "alone", lambda *_: nullcontext())
     monkeypatch.setattr(parquet_files.NewFiles, "refuse_others", overtaken)
     with pytest.raises(ConflictError):
         mine.replace(SEQUENCES, made(spark, [row("w", FIRST)]), ALL)
@@ -191,6 +192,7 @@ def test_files_that_the_table_may_have_stay_whatever_goes_wrong_after_the_commit
     def failing(*_: object) -> int:
         raise OSError("no answer")
 
+    store.replace(SEQUENCES, made(spark, []), ALL)
     monkeypatch.setattr(DeltaLog, "bytes_written", failing)
     with pytest.raises(OSError, match="no answer"):
         store.replace(SEQUENCES, made(spark, [row("u", FIRST)]), ALL)
