@@ -38,7 +38,7 @@ LAST_DAY = (TRAIN_MODEL, EVALUATE_MODEL, SCORE_USERS)
 
 def run(night: Night) -> Result:
     outcomes = [_step(job, night, night.first, night.last) for job in _fetching(night.settings)]
-    days = days_of(night)
+    days = days_asked_for(night)
     outcomes += [_step(job, night, *days) for job in DAYS]
     last = days[1] or newest_day(night.store.fresh(), night.settings.source.time_zone)
     outcomes += [_step(job, night, *dates) for job, *dates in calls_of_last_day(night.settings, days, last)]
@@ -74,7 +74,7 @@ def calls_of_last_day(settings: Settings, days: Days, last: date | None) -> list
     return [(BUILD_EXAMPLES, last, last), *checks_data, *((job, last, last) for job in LAST_DAY), *checks_lists]
 
 
-def days_of(night: Night) -> Days:
+def days_asked_for(night: Night) -> Days:
     """The days asked for; else those that no night has built; None, None where the logs have no folder per day."""
     if night.last:
         return night.first, night.last
@@ -90,7 +90,7 @@ def _fetching(settings: Settings) -> list[Job]:
 
 
 def _calls(night: Night) -> list[Call]:
-    return _calls_of(days_of(night), night)
+    return _calls_of(days_asked_for(night), night)
 
 
 def _calls_of(days: Days, night: Night) -> list[Call]:

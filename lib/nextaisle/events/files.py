@@ -90,7 +90,7 @@ def files_of(
     return [file for file in files if file.identity not in read or read[file.identity]["ingest_date"] == last]
 
 
-def days_of(
+def days_delivered(
     spark: SparkSession, source: Source, files: Sequence[SourceFile], first: date | None, last: date | None
 ) -> tuple[date, ...]:
     """The days that these files stand for, and those asked for whose folder is there, and empty: days without events.

@@ -25,7 +25,7 @@ from nextaisle.events.cleaning import (
     with_identity,
     with_verdicts,
 )
-from nextaisle.events.files import SourceFile, days_of, files_of
+from nextaisle.events.files import SourceFile, days_delivered, files_of
 from nextaisle.events.mapping import (
     BYTES,
     INGEST_DATE,
@@ -74,7 +74,7 @@ def staged_batch(
             # Other files may have been read for that day before; the day is replaced as a whole.
             files = files_of(store.spark, settings.source, store, first, last)
             mapped = _mapped(store.spark, settings, files)
-        days = days_of(store.spark, settings.source, files, first, last)
+        days = days_delivered(store.spark, settings.source, files, first, last)
         check_time_zone(store.spark, settings.source, store, days)
         listed = _listed(store.spark, settings.source, files, last)
         is_replaced = F.col(INGEST_DATE).isin(*days)
@@ -211,7 +211,7 @@ def _judged(
     of_the_tables = {ORIGIN: F.lit(NEW), STORED_OUTCOME: nothing, STORED_RULE: nothing, RULE: nothing}
     records = new.select(*_RECORD_COLUMNS, *flags).withColumns(of_the_tables)
     counted = _counted(records, flags)
-    touched = _days_of(counted.where(F.col(OUTCOME) == ACCEPTED), *before)
+    touched = _event_dates(counted.where(F.col(OUTCOME) == ACCEPTED), *before)
     if not touched:
         return records, counted, touched
     others = stored_events(store, F.expr(days_literal("event_date", touched)) & stays)
@@ -245,6 +245,6 @@ def _counted(records: DataFrame, flags: Sequence[str]) -> DataFrame:
     return staged(groups.agg(*sizes, *(F.count_if(name).alias(name) for name in (CONFLICTS, *flags))))
 
 
-def _days_of(*events: DataFrame) -> tuple[date, ...]:
+def _event_dates(*events: DataFrame) -> tuple[date, ...]:
     dates = reduce(DataFrame.unionAll, [each.select("event_date") for each in events])
     return tuple(sorted(row["event_date"] for row in dates.distinct().collect()))

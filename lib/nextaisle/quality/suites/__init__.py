@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from nextaisle.quality.suites.attributes import ATTRIBUTES
-from nextaisle.quality.suites.histories import USER_HISTORIES
-from nextaisle.quality.suites.lists import LISTS
-from nextaisle.quality.suites.logs import LOGS
-from nextaisle.quality.suites.profiles import PROFILES_AND_GRAPH
+from nextaisle.quality.suites.attributes import OF_ATTRIBUTES
+from nextaisle.quality.suites.histories import OF_USER_HISTORIES
+from nextaisle.quality.suites.lists import OF_LISTS
+from nextaisle.quality.suites.logs import OF_LOGS
+from nextaisle.quality.suites.profiles import OF_PROFILES_AND_GRAPH
 
-SUITES: Final = (*LOGS, *USER_HISTORIES, *ATTRIBUTES, *PROFILES_AND_GRAPH, *LISTS)
+SUITES: Final = (*OF_LOGS, *OF_USER_HISTORIES, *OF_ATTRIBUTES, *OF_PROFILES_AND_GRAPH, *OF_LISTS)

@@ -43,7 +43,7 @@ _LAST_INDEX = Suite(
 
 _USERS = Suite(USERS, f"select *, {AS_IT_IS} as day from {{users}}", USERS.key, (not_null(USERS),))
 
-ATTRIBUTES: Final = (
+OF_ATTRIBUTES: Final = (
     _ITEMS,
     unique(ITEMS, day=AS_IT_IS),
     _ITEM_OF_INDEX,

@@ -164,7 +164,7 @@ _SEQUENCE_ITEMS = Suite(
     (Expectation("relationships_items", "item_index = known_index"),),
 )
 
-USER_HISTORIES: Final = (
+OF_USER_HISTORIES: Final = (
     _USER_DAYS,
     _IDENTITIES,
     unique(IDENTITIES, day=AS_IT_IS),

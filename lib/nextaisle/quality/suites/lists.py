@@ -124,7 +124,7 @@ _CASES_OF_MODELS = Suite(
     (Expectation("reconciled_evaluations", "cases = judged_cases"),),
 )
 
-LISTS: Final = (
+OF_LISTS: Final = (
     _EXAMPLES,
     unique(EXAMPLES),
     _RECOMMENDATIONS,

@@ -62,7 +62,7 @@ _EVENTS = Suite(
     ),
 )
 
-LOGS: Final = (
+OF_LOGS: Final = (
     _SOURCE_FILES,
     unique(SOURCE_FILES, day="ingest_date"),
     _REFUSALS,

@@ -102,7 +102,7 @@ _GRAPH_ITEMS = Suite(
     (Expectation("relationships_items", "known_id is not null"),),
 )
 
-PROFILES_AND_GRAPH: Final = (
+OF_PROFILES_AND_GRAPH: Final = (
     _PROFILES,
     unique(USER_PROFILES),
     _PROFILED_USERS,
