@@ -48,9 +48,11 @@ def run(night: Night) -> Result:
     where = f"as_of_date >= DATE'{first:%Y-%m-%d}'"
     changed = changed_sessions(sessions, first, zone)
     users = changed.select("user_id").distinct()
+    # What they are mapped by are options of the session, which another thread would meet.
+    catalogue, listed = read_catalogue(night.spark, settings.items, zone), read_users(night.spark, settings.users, zone)
     # What items take are many small Spark jobs, which leave cores idle.
     with beside(night.spark, lambda: rows_by_user(changed, store.latest_rows(SEQUENCES, SEED, users, first))) as rows:
-        _extend(night, first)
+        _extend(night, first, catalogue, listed)
         vocabulary = read_lookup(store.fresh().read(ITEMS))
     store.replace(SEQUENCES, rebuild_sequences(rows.result(), vocabulary, first, due, settings), where)
     if first != EVERYTHING and due > done:
@@ -60,16 +62,13 @@ def run(night: Night) -> Result:
     return Result(counts | compacted_count(due if first == EVERYTHING else max(due, done)))
 
 
-def _extend(night: Night, first: date) -> None:
-    """The vocabulary, and who exists."""
-    store, settings, zone = night.store, night.settings, night.settings.source.time_zone
-    known_through = last_logged_day(night)
-    catalogue = read_catalogue(night.spark, settings.items, zone)
+def _extend(night: Night, first: date, catalogue: DataFrame, listed: DataFrame) -> None:
+    """The vocabulary, and the users whom the shop lists."""
+    store, known_through = night.store, last_logged_day(night)
     events, items = store.read(EVENTS), store.read(ITEMS)
     store.replace(ITEMS, rebuild_items(events, catalogue, items, first, known_through), "true")
-    if settings.users.path:
-        users = read_users(night.spark, settings.users, zone)
-        store.merge(USERS, changed_users(users, store.read(USERS), known_through))
+    if night.settings.users.path:
+        store.merge(USERS, changed_users(listed, store.read(USERS), known_through))
 
 
 def _compact(store: Store, sequences: DataFrame, through: date) -> None:

@@ -5,11 +5,13 @@ from nextaisle.events.files import check_unchanged, files_of, fingerprint
 from nextaisle.events.gates import check_shares
 from nextaisle.events.publishing import publish
 from nextaisle.events.staging import staged_batch
+from nextaisle.events.unread import say_what_stays
 from nextaisle.job import Job, Night, Result, main
 
 
 def run(night: Night) -> Result:
     files = files_of(night.spark, night.settings.source, night.store, night.first, night.last)
+    say_what_stays(night.store, night.settings.source, files)
     batch = staged_batch(night.store, night.settings, files, night.first, night.last)
     check_shares(batch, night.settings)
     rows = batch.counts()

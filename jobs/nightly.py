@@ -20,7 +20,7 @@ from jobs.train_model import JOB as TRAIN_MODEL
 from nextaisle.changes import newest_day
 from nextaisle.config import Settings
 from nextaisle.contract.errors import InputError, StepError
-from nextaisle.events import days_in_logs, unread_days
+from nextaisle.events import days_in_logs, names_days, unread_days
 from nextaisle.job import Job, Night, Outcome, Result, execute, main
 from nextaisle.nights import days_to_build
 from nextaisle.quality.complete_days import complete_days, mark, withdraw, writes_contents
@@ -75,10 +75,10 @@ def calls_of_last_day(settings: Settings, days: Days, last: date | None) -> list
 
 
 def days_asked_for(night: Night) -> Days:
-    """The days asked for; else those that no night has built; None, None where the logs have no folder per day."""
-    if night.last:
-        return night.first, night.last
+    """The days asked for; else those that no night has built; None, None where source.path names no days."""
     source = night.settings.source
+    if night.last or not names_days(source):
+        return night.first, night.last
     return days_to_build(night.store, days_in_logs(night.spark, source), unread_days(night.spark, source, night.store))
 
 

@@ -42,7 +42,7 @@ RULES = {
     "items.columns.category": "category", "items.columns.brand": "brand", "items.columns.valid_from": "since",
     "events.max_rejected_share": 1.0, "events.max_per_user_day": 9, "events.max_late_days": 2,
     "events.clock_skew_minutes": 0, "bots.max_user_share": 1.0, "bots.events_per_minute": 6,
-    "sequences.max_events": 7, "sequences.daily_days": 4,
+    "sequences.max_events": 7, "sequences.daily_days": 5,
     "examples.length": 7, "examples.stride": 7, "model.span": 7,
     "profiles.window_days": 2, "profiles.price_days": 3, "profiles.max_distinct": 3, "item_graph.max_basket_items": 3,
 }  # fmt: skip

@@ -169,6 +169,15 @@ def test_a_wrong_day_is_a_wrong_call(words: list[str]) -> None:
         call.days(arguments)
 
 
+def test_a_session_that_does_not_come_up_leaves_an_outcome(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("nextaisle.job.create_session", lambda _: break_down)
+    assert exit_code_of(monkeypatch, break_down) == 10
+    outcome = json.loads(capsys.readouterr().out)
+    assert (outcome["outcome"], outcome["exit_code"], "AttributeError" in outcome["reason"]) == ("failed", 10, True)
+
+
 def test_what_spark_does_not_understand_of_a_configuration_is_said_before_the_job_runs(
     spark: SparkSession, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,11 +1,15 @@
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
 from pyspark.sql import Row, SparkSession
 
+from jobs.nightly import days_asked_for
 from nextaisle.changes import newest_day
+from nextaisle.config import Settings
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import JOB_RUNS
+from nextaisle.job import Night
 from nextaisle.nights import days_to_build
 from nextaisle.storage.store import Store
 
@@ -46,6 +50,17 @@ def test_a_repeated_night_has_the_days_of_the_newest_finished_night(spark: Spark
     # Whatever the clock says of which is the newest.
     finish_night(spark, store, 3, 3, year=2004)
     assert days_to_build(store.fresh(), [day(1), day(2)], []) == (day(3), day(3))
+
+
+def test_a_night_of_logs_without_days_names_none_whatever_nights_before_it_did(
+    spark: SparkSession, store: Store, settings: Settings
+) -> None:
+    """What is new would be read for the day of the newest night, and refused as of a day to come."""
+    finish_night(spark, store, 1, 2)
+    source = settings.source.model_copy(update={"path": "/logs/*.json"})
+    night = Night(settings.model_copy(update={"source": source}), spark, store.fresh(), None, None)
+    assert days_asked_for(night) == (None, None)
+    assert days_asked_for(replace(night, first=day(3), last=day(3))) == (day(3), day(3))
 
 
 def test_without_sessions_there_is_no_newest_day(store: Store) -> None:

@@ -221,6 +221,8 @@ def test_a_fixed_cut_decides_the_split() -> None:
     [
         ("sequences.max_events=10", "sequences.max_events is 10, expected at least examples.length"),
         ("sequences.daily_days=3", "sequences.daily_days is 3, expected at least events.max_late_days [+] 3, 10"),
+        ("sequences.daily_days=9,events.clock_skew_minutes=0", "expected at least events.max_late_days [+] 3, 10"),
+        ("sequences.daily_days=10,events.clock_skew_minutes=1440", "expected at least events.max_late_days [+] 4, 11"),
         ("promotion.metric=ndcg_at_7", "promotion.metric is 'ndcg_at_7', expected one at a cut-off of evaluation.ks"),
         ("promotion.metric=loss", "promotion.metric: String should match"),
         ("evaluation.ks=[]", "evaluation.ks: Tuple should have at least 1 item"),
@@ -230,4 +232,4 @@ def test_a_fixed_cut_decides_the_split() -> None:
 )
 def test_settings_that_do_not_fit_together_are_named(assignment: str, named: str) -> None:
     with pytest.raises(ConfigurationError, match=named):
-        overlays.load(assignments=[assignment])
+        overlays.load(assignments=assignment.split(","))

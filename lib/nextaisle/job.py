@@ -26,7 +26,7 @@ from pyspark.sql import functions as F
 
 from nextaisle import call, overlays
 from nextaisle.config import Settings, without_secrets
-from nextaisle.contract.errors import DONE, UNEXPECTED, ConfigurationError, ConflictError, refusal_in
+from nextaisle.contract.errors import DONE, UNEXPECTED, ConflictError, refusal_in
 from nextaisle.contract.tables import JOB_RUNS, TABLES, Table
 from nextaisle.ledger import finished_runs, left_the_current, newest_first, version_left, version_read
 from nextaisle.spark import bytes_read, create_session, local_rows
@@ -124,9 +124,8 @@ def _outcome_of(job: Job, arguments: argparse.Namespace) -> Outcome:
         spark = create_session(job.name)
         spark.sparkContext.setLogLevel("WARN")
         check_with_spark(spark, settings)
-    except ConfigurationError as error:
-        log.error("%s", error)
-        return _failed(job, None, str(error), error.exit_code, "", 0.0)
+    except Exception as error:
+        return _failed(job, None, error, "", 0.0)
     return execute(job, settings, spark, first, last)
 
 
@@ -160,12 +159,7 @@ def _attempt(job: Job, night: Night, run_id: str, clock: float) -> tuple[Outcome
         word = "unchanged" if earlier else "done"
         return _succeeded(job, night, result, word, run_id, time.monotonic() - clock), key
     except Exception as error:
-        if refusal := refusal_in(error):
-            log.error("%s: %s", job.name, refusal)
-            return _failed(job, night, str(refusal), refusal.exit_code, run_id, time.monotonic() - clock), key
-        log.error("%s: %s", job.name, traceback.format_exc())
-        reason = f"{type(error).__name__}: {error}"
-        return _failed(job, night, reason, UNEXPECTED, run_id, time.monotonic() - clock), key
+        return _failed(job, night, error, run_id, time.monotonic() - clock), key
 
 
 def is_done(job: Job, night: Night) -> bool:
@@ -298,7 +292,14 @@ def _succeeded(job: Job, night: Night, result: Result, word: str, run_id: str, s
     )  # fmt: skip
 
 
-def _failed(job: Job, night: Night | None, reason: str, exit_code: int, run_id: str, seconds: float) -> Outcome:
+def _failed(job: Job, night: Night | None, error: Exception, run_id: str, seconds: float) -> Outcome:
+    """To be called while the error is being handled."""
+    if refusal := refusal_in(error):
+        log.error("%s: %s", job.name, refusal)
+        reason, exit_code = str(refusal), refusal.exit_code
+    else:
+        log.error("%s: %s", job.name, traceback.format_exc())
+        reason, exit_code = f"{type(error).__name__}: {error}", UNEXPECTED
     first, last = (night.first, night.last) if night else (None, None)
     reason, seconds = without_secrets(reason), round(seconds, 1)
     return Outcome(job.name, _shown(first, last), "failed", {}, seconds, {}, run_id, "", reason, exit_code, first, last)

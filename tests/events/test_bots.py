@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from jobs import clean_events
 from nextaisle.config import Bots, Settings
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS, Table
-from nextaisle.events.bots import bot_days
+from nextaisle.events.bots import bot_days, least_events
 from nextaisle.storage.store import Store
 from tests.events.shops import JSON_LINES, Shop, record
 
@@ -62,6 +62,13 @@ def test_a_day_breaks_a_rule_by_one_event_more_than_it_allows(spark: SparkSessio
         "fast": "events_per_minute", "many": "events_per_day", "wide": "items_per_minute",
         "restless": "hours_without_pause", "breaks_two": "events_per_minute",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("hours", "pause", "least"), [(2, 30, 5), (20, 1440, 1), (0, 30, None)])
+def test_days_that_are_too_short_for_a_rule_are_told_by_their_events(hours: int, pause: int, least: int | None) -> None:
+    """Two events 21 hours apart have no pause of 24 between them."""
+    rules = OFF.model_copy(update={"hours_without_pause": hours, "pause_minutes": pause})
+    assert least_events(rules) == least
 
 
 def test_a_day_ends_at_midnight_and_a_rule_of_0_is_off(spark: SparkSession) -> None:

@@ -46,6 +46,33 @@ def test_hidden_files_and_folders_are_read_where_the_path_names_them_alone(shop:
     assert listed(shop, f"{logs}/{{date}}/.~*/*") == ["2024-01-01/.~tmp~/3.json"]
 
 
+def test_a_folder_with_nothing_in_it_is_a_day_without_events(shop: Shop) -> None:
+    """Also where the files lie in folders of hours, of which there are none then; not a day whose folder is lacking."""
+    (shop.root / "logs" / str(DAY)).mkdir(parents=True)
+    for path in ("{date}/*", "{date}/*/", "{date}/*/*.json", "{date}"):
+        assert listed(shop, f"{shop.root}/logs/{path}") == []
+    (shop.root / "logs" / str(DAY)).rename(shop.root / "logs" / "2024-01-02")
+    for path in ("{date}/*", "{date}/*/", "{date}/*/*.json", "{date}"):
+        with pytest.raises(InputError, match="there"):
+            listed(shop, f"{shop.root}/logs/{path}")
+
+
+def test_files_without_a_day_that_another_mapping_read_are_said_to_stay(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = f"{shop.root}/logs/2024-*/*"
+    shop.write(1, [record("u", "01 10:00:00")])
+    shop.clean(1, source__path=path)
+    shop.write(2, [record("v", "02 10:00:00")])
+    caplog.clear()
+    shop.clean(2, source__path=path, source__columns__region="concat(item, kind)")
+    assert "files first read for 2024-01-01 were read by another [source]" in caplog.text
+    caplog.clear()
+    shop.clean(1, source__path=path, source__columns__region="concat(item, kind)")
+    assert "another [source]" not in caplog.text
+    assert shop.rows(EVENTS, "user_id", "region") == [("u", "aview"), ("v", "aview")]
+
+
 def test_a_file_beside_itself_packed_is_refused_with_both_names(shop: Shop) -> None:
     shop.write(1, [record("u", "01 10:00:00")])
     twin = shop.root / "logs" / "2024-01-01" / "1.json.GZ"

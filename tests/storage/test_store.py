@@ -38,6 +38,14 @@ def test_days_outside_the_replaced_range_stay(spark: SparkSession, store: Store)
     assert days_of(store) == [1, 2]
 
 
+def test_a_table_that_was_found_missing_stays_so_for_whoever_makes_it(spark: SparkSession, store: Store) -> None:
+    store.pin(SEQUENCES)
+    store.replace_days(SEQUENCES, sequences(spark, 1), date(2024, 1, 1), date(2024, 1, 1))
+    assert (store.read(SEQUENCES).count(), dict(store.versions_read)) == (0, {})
+    store.replace_days(SEQUENCES, sequences(spark, 2), date(2024, 1, 1), date(2024, 1, 2))
+    assert days_of(store) == [2]
+
+
 def test_writing_what_is_already_there_does_not_commit(spark: SparkSession, store: Store) -> None:
     store.replace_days(SEQUENCES, sequences(spark, 1, 2), date(2024, 1, 1), date(2024, 1, 2))
     before = store.fresh().current_version(SEQUENCES)

@@ -65,7 +65,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _late_events_change_daily_rows(self) -> Self:
         # The last day may be one that the clock of a device is ahead.
-        ahead = -(-self.events.clock_skew_minutes // 1440)
+        ahead = self.events.days_ahead
         least = self.events.max_late_days + ahead + 2
         if self.sequences.daily_days < least:
             raise ValueError(

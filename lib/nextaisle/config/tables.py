@@ -19,6 +19,11 @@ class Events(Section):
     unknown_types: Literal["reject", "keep"]
     rejected_days: DaysOrNone
 
+    @property
+    def days_ahead(self) -> int:
+        """How many days after a day of logs its events may lie: the last moment that is taken is part of it."""
+        return 1 + self.clock_skew_minutes // 1440
+
     @model_validator(mode="after")
     def _rejected_as_long_as_events_come(self) -> Self:
         if 0 < self.rejected_days < self.max_late_days + 2:

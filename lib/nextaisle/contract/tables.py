@@ -248,8 +248,8 @@ ITEMS: Final = Table(
 
 USERS: Final = Table(
     "users",
-    "Who exists, where the shop says it ([users] of the configuration): one row per user and state of what is known of "
-    "them. Of a day, the row with the latest valid_from through it holds. Restricted: holds raw ids.",
+    "Whom the shop's list ([users] of the configuration) names, or named once: one row per user and state of what is "
+    "known of them. Of a day, the row with the latest valid_from through it holds. Restricted: holds raw ids.",
     (
         _column("user_id", "string", "The shop's id"),
         _column("valid_from", "date", "Day from which the rest holds; every user has a row since 1970-01-01"),

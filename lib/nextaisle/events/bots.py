@@ -39,8 +39,8 @@ def bot_days(events: DataFrame, rules: Bots) -> DataFrame:
 
 def least_events(rules: Bots) -> int | None:
     """A day with no more events than this breaks no rule; None where all of them are off."""
-    # Each pause shorter than pause_minutes: so many of them at least fill the hours.
-    apart = rules.hours_without_pause * 60 // rules.pause_minutes
+    # With pauses shorter than pause_minutes so many events, and one more, do not fill the hours yet.
+    apart = 1 + rules.hours_without_pause * 60 // rules.pause_minutes if rules.hours_without_pause else 0
     limits = [rules.events_per_minute, rules.events_per_day, rules.items_per_minute, apart]
     return min((limit for limit in limits if limit), default=None)
 

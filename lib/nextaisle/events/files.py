@@ -59,13 +59,18 @@ def list_files(
     return sorted(found, key=lambda file: file.path)
 
 
+def names_days(source: Source) -> bool:
+    """Whether paths tell which day a file is of; else it is of that for which it was first read."""
+    return DATE in source.path
+
+
 def days_in_logs(spark: SparkSession, source: Source) -> list[date]:
     """The days that have files; none where source.path names no days.
 
     Raises:
         InputError: one of them was still to come when the newest of the files was written.
     """
-    if DATE not in source.path:
+    if not names_days(source):
         return []
     files = list_files(spark, source)
     _check_is_over(files)
@@ -82,7 +87,7 @@ def files_of(
     """
     files = list_files(spark, source, first, last)
     _check_single(files)
-    if DATE in source.path:
+    if names_days(source):
         if last and not any(file.day == last for file in files) and not _has_folder_of(spark, source, last):
             raise InputError(f"{absolute(source.path).replace(DATE, str(last))}: not there; no logs for {last} yet?")
         return files
@@ -100,7 +105,7 @@ def days_delivered(
     | 1 to 4 | 1, 3 empty, 4      | 1, 3, 4 |
     """
     found = {day for file in files if (day := file.day or last)}
-    if first and last and DATE in source.path:
+    if first and last and names_days(source):
         asked = {first + timedelta(days=n) for n in range((last - first).days + 1)}
         found |= {day for day in asked - found if _has_folder_of(spark, source, day)}
     elif last and first == last:
@@ -233,11 +238,18 @@ def _glob(spark: SparkSession, pattern: str) -> list[Any]:
 
 def _has_folder_of(spark: SparkSession, source: Source, day: date) -> bool:
     """Whether the day's folder is there; a day in the name of a file is there with its file, or not."""
-    place = absolute(source.path).replace(DATE, str(day))
-    return DATE in source.path.rpartition("/")[0] and _has_folder(spark, place)
+    folder, _ = _folder_of_day(absolute(source.path))
+    return any(status.isDirectory() for status in _glob(spark, folder.replace(DATE, str(day))))
 
 
 def _has_folder(spark: SparkSession, pattern: str) -> bool:
     """Whether the folder of the files is there, so that no file in it is a day without events."""
-    folder = pattern.replace(DATE, _ANY_DATE).rsplit("/", 1)[0]
-    return bool(_glob(spark, folder))
+    folder, rest = _folder_of_day(pattern)
+    return bool(_glob(spark, folder.replace(DATE, _ANY_DATE) if rest else pattern.rpartition("/")[0]))
+
+
+def _folder_of_day(pattern: str) -> tuple[str, str]:
+    """The path up to the name that first has the day, and what stands behind it; all of it where none has."""
+    head, date_, tail = pattern.partition(DATE)
+    name, stroke, rest = tail.partition("/")
+    return head + date_ + name, stroke + rest

@@ -8,7 +8,7 @@ from nextaisle.contract.errors import GateError
 from nextaisle.events.batch import Batch
 from nextaisle.events.bots import USER_DAY
 from nextaisle.events.cleaning import CONFLICTS, DUPLICATE, OUTCOME
-from nextaisle.events.files import DATE
+from nextaisle.events.files import names_days
 from nextaisle.events.mapping import BYTES
 from nextaisle.events.records import PATH
 from nextaisle.events.stored import NEW, ORIGIN
@@ -49,10 +49,10 @@ def check_shares(batch: Batch, settings: Settings) -> None:
 
 def _about_late_files(batch: Batch, settings: Settings) -> str:
     late = batch.counted.where(F.col(OUTCOME) == reasons.TOO_LATE).agg(F.max_by(PATH, "count")).collect()[0][0]
-    if late is None or DATE in settings.source.path:
+    if late is None or names_days(settings.source):
         return ""
     return (
-        f". Of {late} much is too late: where source.path has no {DATE}, a file counts as a whole for the day for "
+        f". Of {late} much is too late: where source.path has no {{date}}, a file counts as a whole for the day for "
         "which it is read, and one that has grown is read again. Bring what is new in files of its own; for old logs "
         "set events.max_late_days = 0"
     )

@@ -43,16 +43,11 @@ def stored_events(store: Store, is_wanted: Column) -> DataFrame:
     return events.withColumns(as_stored).unionByName(apart)
 
 
-def days_ahead(rules: Events) -> int:
-    """How many days after a day of logs its events may lie."""
-    return 1 + rules.clock_skew_minutes // 1440
-
-
 def may_hold(rules: Events, days: Sequence[date]) -> Column:
     """Days on which events of these days of the logs may lie."""
     if not days:
         return F.lit(False)
-    latest = F.date_add(F.lit(days[-1]), days_ahead(rules))
+    latest = F.date_add(F.lit(days[-1]), rules.days_ahead)
     earliest = F.date_sub(F.lit(days[0]), rules.max_late_days) if rules.max_late_days else F.lit(rules.earliest)
     return F.col("event_date").between(earliest, latest)
 

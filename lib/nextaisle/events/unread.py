@@ -13,9 +13,9 @@ from pyspark.sql import functions as F
 from nextaisle.config import Events, Settings, Source
 from nextaisle.contract.errors import ConfigurationError
 from nextaisle.contract.tables import EVENTS, SOURCE_FILES
-from nextaisle.events.files import DATE, SourceFile, list_files, read_files
+from nextaisle.events.files import SourceFile, list_files, names_days, read_files
 from nextaisle.events.mapping import INGEST_DATE
-from nextaisle.events.stored import days_ahead, may_hold, stored_events
+from nextaisle.events.stored import may_hold, stored_events
 from nextaisle.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -23,13 +23,27 @@ log = logging.getLogger(__name__)
 
 def unread_days(spark: SparkSession, source: Source, store: Store) -> list[date]:
     """The days with files that were not read as they are now, or not by the [source] of now."""
-    if DATE not in source.path:
+    if not names_days(source):
         return []
     key = source_key(source)
     # Without events nothing was read, whatever is written of it.
     rows = read_files(store) if store.exists(EVENTS) else {}
     read = {identity for identity, row in rows.items() if row["source_key"] in (None, key)}
     return sorted({file.day for file in list_files(spark, source) if file.day and file.identity not in read})
+
+
+def say_what_stays(store: Store, source: Source, files: Collection[SourceFile]) -> None:
+    """Where paths name no days, files that were read by another [source], and are not among `files`, stay as read."""
+    if names_days(source):
+        return
+    now = {file.identity for file in files}
+    rows = read_files(store, F.col("source_key") != source_key(source))
+    days = sorted({row["ingest_date"] for identity, row in rows.items() if identity not in now})
+    if days:
+        log.warning(
+            "files first read for %s were read by another [source], and stay as they were read: source.path has no "
+            "{date}. To read them again, run clean_events --date for each of these days", ", ".join(map(str, days)),
+        )  # fmt: skip
 
 
 def files_delivering_again(
@@ -43,7 +57,7 @@ def files_delivering_again(
     if not days:
         return []
     rules = settings.events
-    latest = days[-1] + timedelta(days=days_ahead(rules))
+    latest = days[-1] + timedelta(days=rules.days_ahead)
     # After an ordinary night's days none was read, and no event is looked for.
     if store.read(SOURCE_FILES).where(_is_later(rules, days, days[0], latest)).isEmpty():
         return []
@@ -91,7 +105,7 @@ def check_time_zone(spark: SparkSession, source: Source, store: Store, days: Col
         return
     there = {file.day for file in list_files(spark, source) if file.day}
     for row in others.values():
-        if DATE not in source.path or row["ingest_date"] in there:
+        if not names_days(source) or row["ingest_date"] in there:
             raise ConfigurationError(
                 f"source.time_zone is {source.time_zone!r}, and the logs of {row['ingest_date']} were read by "
                 f"{row['time_zone']!r}: events would lie on days of both. Read all days again in one pass, by nightly "

@@ -11,18 +11,21 @@ class Pins:
     def __init__(self) -> None:
         # Of tables that were there, by their names: what job_runs tells.
         self.read: dict[str, Version] = {}
+        self._missing: set[str] = set()
         # What this store's rows were made from, None where there was no table: another's commit in between must not be
         # overwritten.
         self._base: dict[str, int | None] = {}
 
     def has(self, table: Table) -> bool:
         """Whether it is known which version is read, or that there is none."""
-        return table.name in self.read or self._base.get(table.name, 0) is None
+        return table.name in self.read or table.name in self._missing
 
     def pin(self, table: Table, version: Version | None) -> None:
         self._base[table.name] = version.number if version else None
         if version:
             self.read[table.name] = version
+        else:
+            self._missing.add(table.name)
 
     def of(self, table: Table) -> Version | None:
         return self.read.get(table.name)
