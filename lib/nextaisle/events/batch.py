@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from typing import Final
 
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
@@ -17,6 +18,9 @@ from nextaisle.events.stored import NEW, ORIGIN, STORED, STORED_OUTCOME, STORED_
 
 # What a batch is counted by; the event_date is that of good records only, as others may name any day.
 COUNTED_BY = (PATH, ORIGIN, INGEST_DATE, OUTCOME, RULE, STORED_OUTCOME, STORED_RULE, "event_date")
+
+
+LONGEST: Final = "longest"  # record of a group, in bytes
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,13 @@ class Batch:
     def groups(self) -> list[Row]:
         """`counted` without the files: a few rows for each day."""
         groups = self.counted.groupBy(*(name for name in COUNTED_BY if name != PATH))
-        return groups.agg(*(F.sum(name).alias(name) for name in ("count", BYTES, CONFLICTS, *self.changes))).collect()
+        sums = [F.sum(name).alias(name) for name in ("count", BYTES, CONFLICTS, *self.changes)]
+        return groups.agg(*sums, F.max(LONGEST).alias(LONGEST)).collect()
+
+    @property
+    def has_long(self) -> bool:
+        """Whether some records are so long that a full batch of Arrow's could be too large; of stored ones none knows."""
+        return any(row[ORIGIN] == STORED or (row[LONGEST] or 0) > 16_000 for row in self.groups)
 
     @property
     def _moved(self) -> list[Row]:

@@ -16,7 +16,7 @@ from nextaisle.events.bots import JUDGED_BY, RULE, USER_DAY, bot_days, least_eve
 from nextaisle.events.mapping import INGEST_DATE, MAPPED, ORDER, REASON
 from nextaisle.events.records import OURS, PATH
 from nextaisle.events.sums import KEY, tallied, tally
-from nextaisle.spark import staged
+from nextaisle.spark import mapping_rules, staged
 
 # What is counted by its hash.
 _IDS: Final = "ids"
@@ -98,7 +98,8 @@ def with_event_id(events: DataFrame) -> DataFrame:
 
     Fields that are unknown have no part in it but their places, so that ids stay when the table gains a column.
     """
-    return events.withColumn("event_id", F.coalesce("event_id", _hash_of_fields()))
+    with mapping_rules(events.sparkSession):
+        return events.withColumn("event_id", F.coalesce("event_id", _hash_of_fields()))
 
 
 def _hash_of_fields() -> Column:
@@ -107,7 +108,8 @@ def _hash_of_fields() -> Column:
         F.when(F.col(name).isNotNull(), F.lit(1 << place)).otherwise(F.lit(0)) for place, name in enumerate(fields)
     ]
     halves = [F.xxhash64(F.lit(seed), reduce(Column.__add__, known), *fields) for seed in _SEEDS]
-    return F.lower(F.concat(*(F.lpad(F.hex(half), 16, "0") for half in halves)))
+    # The bytes of a number, which are there outside ANSI alone: to fill hex digits up with zeros takes twice as long.
+    return F.lower(F.hex(F.concat(*(half.cast("binary") for half in halves))))
 
 
 def _repeated(new: DataFrame, history: DataFrame, has_ids: bool) -> DataFrame:
@@ -137,7 +139,8 @@ def _numbered(events: DataFrame, counted: DataFrame | None) -> DataFrame:
         ordinal = ordinal + F.coalesce("stored_ordinal", F.lit(0))
     is_numbered = (ordinal > 1) & (F.col("event_id") == _hash_of_fields())
     numbered = F.when(is_numbered, F.concat_ws("-", "event_id", ordinal)).otherwise(F.col("event_id"))
-    return events.withColumn("event_id", numbered).drop("stored_ordinal")
+    with mapping_rules(events.sparkSession):
+        return events.withColumn("event_id", numbered).drop("stored_ordinal")
 
 
 def _ordinals(counted: DataFrame) -> DataFrame:

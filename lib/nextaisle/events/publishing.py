@@ -1,5 +1,6 @@
 """What is written of a night: rows of events, rejected_events and source_files, in an order that no kill can hurt."""
 
+from contextlib import nullcontext
 from datetime import date, timedelta
 
 from pyspark.sql import DataFrame, Window
@@ -71,7 +72,8 @@ def _publish_events(store: Store, batch: Batch) -> None:
         return
     accepted = batch.records.where(F.col(OUTCOME) == ACCEPTED)
     rows = laid_out(accepted, batch.accepted_of_day, batch.days_with_stored, batch.lacking)
-    with arrow_batches(store.spark, megabytes=64):
+    # For each row Spark asks how large its batch is by then, which takes longer than to fill it.
+    with arrow_batches(store.spark, megabytes=64) if batch.has_long else nullcontext():
         store.replace(EVENTS, rows, days_literal("event_date", batch.touched))
 
 

@@ -94,7 +94,8 @@ def _is_one_object(line: str) -> Column:
     Only lines where something odd follows a bracket, or an object another, be it in an array, are parsed a second time.
     """
     # Most are flat: their first closing brace is their end. In bytes, as counting characters takes as long as parsing.
-    is_flat = F.octet_length(F.substring_index(F.col(line), "}", 1)) + 1 == F.octet_length(F.col(line))
+    bytes_but_one = F.substr(F.col(line).cast("binary"), F.lit(1), F.octet_length(line) - 1)
+    is_flat = F.endswith(F.col(line), F.lit("}")) & ~F.contains(bytes_but_one.cast("string"), F.lit("}"))
     # As the value of a key, since a bracket of its own could end a list.
     as_value = F.concat(F.lit('[{"":'), F.col(line), F.lit("}]"))
     is_single = F.coalesce(F.json_array_length(as_value) == 1, F.lit(False))

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 from nextaisle.config import Settings, Source
 from nextaisle.contract import reasons
 from nextaisle.contract.tables import EVENTS, REJECTED_EVENTS
-from nextaisle.events.batch import COUNTED_BY, Batch
+from nextaisle.events.batch import COUNTED_BY, LONGEST, Batch
 from nextaisle.events.bots import RULE
 from nextaisle.events.cleaning import (
     ACCEPTED,
@@ -38,7 +38,7 @@ from nextaisle.events.mapping import (
     with_reason,
 )
 from nextaisle.events.policies import changes, filled_columns, refusals, with_policies
-from nextaisle.events.records import PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, read_records
+from nextaisle.events.records import IS_UNREADABLE, PATH, RECORD, RECORD_SCHEMA, ROW, ROW_SCHEMA, read_records
 from nextaisle.events.rereading import KEPT_INGEST_DATE, reread_records
 from nextaisle.events.stored import (
     IS_SET_APART,
@@ -171,7 +171,7 @@ def _narrowly_staged(fitted: DataFrame, settings: Settings) -> DataFrame:
     """Columns that the log has nothing for are not carried along: a row is copied some five times."""
     nothing = {name: F.lit(None).cast(fitted.schema[name].dataType) for name in _lacking(settings)}
     with tasks_for_files(fitted.sparkSession):
-        return staged(fitted.drop(*nothing), by_user()).withColumns(nothing)
+        return staged(fitted.drop(*nothing, IS_UNREADABLE), by_user()).withColumns(nothing)
 
 
 def _lacking(settings: Settings) -> tuple[str, ...]:
@@ -241,7 +241,7 @@ def _counted(records: DataFrame, flags: Sequence[str]) -> DataFrame:
     """COUNTED_BY, `count`, BYTES, and how many CONFLICTS and each flag hold for."""
     is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE)
     groups = records.withColumn("event_date", F.when(is_good, F.col("event_date"))).groupBy(*COUNTED_BY)
-    sizes = F.count("*").alias("count"), F.sum(BYTES).alias(BYTES)
+    sizes = F.count("*").alias("count"), F.sum(BYTES).alias(BYTES), F.max(BYTES).alias(LONGEST)
     return staged(groups.agg(*sizes, *(F.count_if(name).alias(name) for name in (CONFLICTS, *flags))))
 
 
