@@ -44,6 +44,19 @@ def text_run_starts(texts: pa.Array | pa.ChunkedArray) -> Integers:
     return np.concatenate([[0], np.flatnonzero(changes) + 1])
 
 
+def numbered(texts: pa.Array) -> tuple[Integers, pa.Array]:
+    """Each text's place among the different ones, which follow in order; none of them is null.
+
+    >>> numbered(pa.array(["b", "a", "b"]))[0]
+    array([1, 0, 1])
+    """
+    coded = texts.dictionary_encode()
+    order = pc.sort_indices(coded.dictionary)
+    rank = np.empty(len(order), np.int64)
+    rank[order.to_numpy()] = np.arange(len(order))
+    return rank[coded.indices.to_numpy()], coded.dictionary.take(order)
+
+
 def ranges(begin_B: Array, end_B: Array) -> tuple[Array, Array]:
     """Ranges written out, and where each begins: [3, 10], [5, 11] gives 3 4 10 and 0 2 3."""
     return gathered(begin_B, end_B), np.concatenate([[0], np.cumsum(end_B - begin_B)])

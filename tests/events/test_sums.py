@@ -3,8 +3,6 @@
 import random
 from collections import Counter
 
-import pyarrow as pa
-import pytest
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
@@ -20,10 +18,3 @@ def test_keys_are_told_by_how_often_they_come_in_each_tally(spark: SparkSession)
     times, before = Counter(new), Counter(old)
     expected = sorted(key for key in times if times[key] + before[key] > 2)
     assert sorted(row[sums.KEY] for row in found.collect()) == expected
-
-
-def test_a_bucket_is_never_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sums, "_HELD_BYTES", 1)
-    parts = ([1, 1, 2], [2, 2], [2, 3], [3, 3, 4], [4])
-    batches = [pa.RecordBatch.from_arrays([pa.array(part, pa.int32())], ["bucket"]) for part in parts]
-    assert [rows["bucket"].to_pylist() for rows in sums._buckets(batches)] == [[1, 1, 2, 2, 2, 2], [3, 3, 3], [4, 4]]

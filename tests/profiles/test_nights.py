@@ -78,7 +78,7 @@ def whole(
     known = events_since(sessions, items_of(spark, states), EVERYTHING, rules, zone).localCheckpoint()
     prices = category_prices_of(known)
     profiles = rebuild_profiles(known, LatestRows(none([], USER_PROFILES.schema)), prices, rules).frame()
-    graph = rebuild_item_graph(sessions, EVERYTHING, settings.item_graph, zone)
+    graph = rebuild_item_graph(sessions, EVERYTHING, settings.item_graph, zone).frame()
     tables = {"user_profiles": profiles, "category_prices": prices, "item_graph": graph}
     return {name: in_order(table) for name, table in tables.items()}
 

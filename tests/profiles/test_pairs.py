@@ -1,6 +1,6 @@
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import combinations
 
 import pyarrow as pa
@@ -46,10 +46,12 @@ def _timed(event: str, place: int) -> tuple[str, float]:
 
 def counted(*sessions: str, rules: Rules = RULES) -> Counter[str]:
     """As "a b view_cart 1", with how often."""
-    found = [row for part in session_pairs([batch(*sessions)], rules) for row in part.to_pylist()]
-    return Counter(
-        " ".join(str(row[name]) for name in ("from_item_id", "to_item_id", "kind", "distance")) for row in found
-    )
+    found: Counter[str] = Counter()
+    for part in session_pairs([batch(*sessions)], rules):
+        for row in part.to_pylist():
+            pair = " ".join(str(row[name]) for name in ("from_item_id", "to_item_id", "kind", "distance"))
+            found[pair] += row["pair_count"]
+    return found
 
 
 def test_transitions_lead_over_up_to_max_distance_places() -> None:
@@ -77,9 +79,12 @@ def test_items_of_one_basket_are_paired_once_the_smaller_id_first() -> None:
 
 
 def days_of_pairs(session: str, rules: Rules) -> Counter[tuple[int, str]]:
-    rows = [row for part in session_pairs([batch(session)], rules) for row in part.to_pylist()]
     names = ("from_item_id", "to_item_id", "kind")
-    return Counter((row["event_date"].day, " ".join(row[name] for name in names)) for row in rows)
+    found: Counter[tuple[int, str]] = Counter()
+    for part in session_pairs([batch(session)], rules):
+        for row in part.to_pylist():
+            found[row["event_date"].day, " ".join(row[name] for name in names)] += row["pair_count"]
+    return found
 
 
 def test_a_pair_has_the_day_of_its_later_event() -> None:
@@ -141,6 +146,27 @@ def test_pairs_are_those_of_plain_counting_whatever_the_blocks(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pairs, "_BLOCK_EVENTS", block_events)
         assert counted(*texts, rules=RULES._replace(max_distance=max_distance)) == told
+
+
+ITEMS = st.sampled_from(("a", "ab", "b"))
+
+
+@hypothesis_settings(deadline=None)
+@given(st.lists(st.tuples(ITEMS, ITEMS, st.integers(1, 2)), min_size=1))
+def test_rows_of_one_pair_are_added_up(rows: list[tuple[str, str, int]]) -> None:
+    """Each once on the first day, and as often as it is told on the second."""
+    told: Counter[tuple[int, str, str]] = Counter()
+    for first, second, count in rows:
+        told += Counter({(1, first, second): 1, (2, first, second): count})
+    columns = [[*(row[place] for row in rows), *(row[place] for row in rows)] for place in (0, 1)]
+    days = [date(2024, 1, 1)] * len(rows) + [date(2024, 1, 2)] * len(rows)
+    counts = [1] * len(rows) + [count for _, _, count in rows]
+    names = ("from_item_id", "to_item_id", "kind", "distance", "event_date", "pair_count")
+    table = pa.table([*columns, ["view_view"] * len(days), [1] * len(days), days, counts], names)
+    found = pairs.counted_pairs(table).to_pylist()
+    assert {(row["event_date"].day, row["from_item_id"], row["to_item_id"]): row["pair_count"] for row in found} == told
+    order = [tuple(row[name] for name in ("event_date", "kind", "from_item_id", "to_item_id")) for row in found]
+    assert order == sorted(order)
 
 
 def _plain(session: Sequence[tuple[str, str, int]], max_distance: int) -> Counter[str]:

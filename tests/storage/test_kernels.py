@@ -1,9 +1,9 @@
-"""A user's rows reach a kernel together, whatever the batches in which they come."""
+"""Rows of a user, or of a group, reach a kernel together, whatever the batches in which they come."""
 
 import pyarrow as pa
 import pytest
 
-from nextaisle.storage.kernels import whole_users
+from nextaisle.storage.kernels import whole_groups, whole_users
 
 USERS = "uuuuuvwwx"
 
@@ -25,3 +25,11 @@ def test_a_block_may_be_told_by_another_size_than_its_rows() -> None:
     blocks = list(whole_users(rows.to_batches(max_chunksize=1), 4, lambda part: sum(part.column("n").to_pylist())))
     assert [block["user_id"].to_pylist() for block in blocks] == [["a", "b", "c"], ["d"], ["e", "f"]]
     assert list(whole_users([], 4)) == []
+
+
+def test_a_group_is_never_cut() -> None:
+    parts = ([1, 1, 2], [2, 2], [], [2, 3], [3, 3, 4], [4])
+    batches = [pa.RecordBatch.from_arrays([pa.array(part, pa.int32())], ["bucket"]) for part in parts]
+    found = [rows["bucket"].to_pylist() for rows in whole_groups(batches, "bucket", 1)]
+    assert found == [[1, 1, 2, 2, 2, 2], [3, 3, 3], [4, 4]]
+    assert [len(rows) for rows in whole_groups(batches, "bucket", 1000)] == [11]

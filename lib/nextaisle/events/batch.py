@@ -18,9 +18,10 @@ from nextaisle.events.stored import NEW, ORIGIN, STORED, STORED_OUTCOME, STORED_
 
 # What a batch is counted by; the event_date is that of good records only, as others may name any day.
 COUNTED_BY = (PATH, ORIGIN, INGEST_DATE, OUTCOME, RULE, STORED_OUTCOME, STORED_RULE, "event_date")
-
-
-LONGEST: Final = "longest"  # record of a group, in bytes
+# How many bytes the longest event of a group has in its texts.
+LONGEST: Final = "longest"
+# Of a batch of Arrow's as conf/spark-defaults.conf has it, 4,000 rows, these are 64 MB.
+_LONG: Final = 16_000
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Batch:
 
     @property
     def has_long(self) -> bool:
-        """Whether some records are so long that a full batch of Arrow's could be too large; of stored ones none knows."""
-        return any(row[ORIGIN] == STORED or (row[LONGEST] or 0) > 16_000 for row in self.groups)
+        """Whether some events are so long that a full batch of Arrow's could be too large."""
+        return any(row[OUTCOME] == ACCEPTED and row[LONGEST] > _LONG for row in self.groups)
 
     @property
     def _moved(self) -> list[Row]:

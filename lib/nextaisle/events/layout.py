@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from nextaisle.arrays import numbered
 from nextaisle.contract.tables import EVENTS
 from nextaisle.storage.kernels import ArrowRows, Batches, Kernel, Part
 from nextaisle.storage.partitions import days_literal
@@ -77,11 +77,9 @@ def _in_order() -> Kernel:
 def _ordered(batches: Sequence[pa.RecordBatch], schema: pa.Schema) -> pa.RecordBatch:
     """By user and time; columns that the batches lack are null."""
     rows = pa.Table.from_batches(batches).combine_chunks()
-    users = rows["user_id"].combine_chunks().dictionary_encode()
-    rank = np.empty(len(users.dictionary), np.int64)
-    rank[pc.sort_indices(users.dictionary).to_numpy()] = np.arange(len(users.dictionary))
+    user, _ = numbered(rows["user_id"].combine_chunks())
     time = rows["event_time"].combine_chunks().cast(pa.int64()).to_numpy()
-    order = pa.array(np.lexsort((time, rank[users.indices.to_numpy()])))
+    order = pa.array(np.lexsort((time, user)))
     taken = rows.take(order).combine_chunks().to_batches()[0]
     columns = [
         taken.column(field.name) if field.name in taken.schema.names else pa.nulls(len(taken), field.type)

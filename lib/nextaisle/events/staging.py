@@ -6,6 +6,7 @@ from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StringType
 
 from nextaisle.config import Settings, Source
 from nextaisle.contract import reasons
@@ -241,7 +242,9 @@ def _counted(records: DataFrame, flags: Sequence[str]) -> DataFrame:
     """COUNTED_BY, `count`, BYTES, and how many CONFLICTS and each flag hold for."""
     is_good = ~F.col(OUTCOME).isin(*reasons.OF_THE_RECORD, DUPLICATE)
     groups = records.withColumn("event_date", F.when(is_good, F.col("event_date"))).groupBy(*COUNTED_BY)
-    sizes = F.count("*").alias("count"), F.sum(BYTES).alias(BYTES), F.max(BYTES).alias(LONGEST)
+    names = [field.name for field in EVENTS.schema if isinstance(field.dataType, StringType)]
+    texts = [F.coalesce(F.octet_length(name), F.lit(0)) for name in names]
+    sizes = F.count("*").alias("count"), F.sum(BYTES).alias(BYTES), F.max(reduce(Column.__add__, texts)).alias(LONGEST)
     return staged(groups.agg(*sizes, *(F.count_if(name).alias(name) for name in (CONFLICTS, *flags))))
 
 

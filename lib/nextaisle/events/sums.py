@@ -15,7 +15,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from nextaisle.arrays import run_starts
-from nextaisle.storage.kernels import Batches
+from nextaisle.storage.kernels import Batches, whole_groups
 
 Integers = NDArray[np.int64]
 
@@ -49,7 +49,7 @@ def tallied(kind: str, tallies: Sequence[DataFrame], is_wanted: Callable[..., ND
     tally_count = len(tallies)
 
     def chosen(batches: Batches) -> Iterator[pa.RecordBatch]:
-        for rows in _buckets(batches):
+        for rows in whole_groups(batches, "bucket", _HELD_BYTES):
             yield pa.RecordBatch.from_arrays([pa.array(wanted_of(rows))], [KEY])
 
     def wanted_of(rows: pa.Table) -> Integers:
@@ -68,24 +68,6 @@ def tallied(kind: str, tallies: Sequence[DataFrame], is_wanted: Callable[..., ND
     # The sort spills.
     together = reduce(DataFrame.unionByName, marked).repartition("bucket").sortWithinPartitions("bucket")
     return together.mapInArrow(chosen, f"{KEY} bigint")
-
-
-def _buckets(batches: Batches) -> Iterator[pa.Table]:
-    """Some whole buckets at a time, of rows that come by bucket."""
-    waiting: list[pa.RecordBatch] = []
-    held = 0
-    for batch in batches:
-        buckets = batch.column("bucket").to_numpy()
-        if waiting and held >= _HELD_BYTES:
-            # What goes on in this batch belongs to the bucket that is held last.
-            end = int(np.searchsorted(buckets, waiting[-1].column("bucket")[-1].as_py(), "right"))
-            if end < len(batch):
-                yield pa.Table.from_batches([*waiting, batch.slice(0, end)])
-                waiting, held, batch = [], 0, batch.slice(end)
-        waiting.append(batch)
-        held += batch.nbytes
-    if waiting:
-        yield pa.Table.from_batches(waiting)
 
 
 def _packed(waiting: Sequence[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -7,7 +7,7 @@ places; co-purchases are the co-occurrences of item-based collaborative filterin
 Whole numbers per day are stored; decay and pruning depend on the day of reading, and are done then.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import date, timedelta
 from typing import Final
 
@@ -18,24 +18,35 @@ from pyspark.sql import functions as F
 from nextaisle.changes import changed_sessions
 from nextaisle.config import ItemGraph, PublishedGraph
 from nextaisle.contract.tables import ITEM_GRAPH
-from nextaisle.profiles.pairs import CO_PURCHASE, PAIR_SCHEMA, Rules, session_pairs
+from nextaisle.profiles.pairs import CO_PURCHASE, PAIR_SCHEMA, Rules, counted_pairs, session_pairs
+from nextaisle.storage.kernels import ArrowRows, Batches, Part, whole_groups
 
 # Weights are whole multiples of 2^-30: sums of whole numbers are the same in any order.
 _UNIT_BITS: Final = 30
+# A day's pairs are counted in parts, some at once: as many as have these bytes; NumPy takes as much again.
+_PARTS: Final = 4096
+_HELD_BYTES: Final = 128 << 20
 
 
-def rebuild_item_graph(sessions: DataFrame, first: date, rules: ItemGraph, zone: str) -> DataFrame:
+def rebuild_item_graph(sessions: DataFrame, first: date, rules: ItemGraph, zone: str) -> ArrowRows:
     """Rows of item_graph for the days from `first` on. A pair belongs to the day of its later event."""
     kernel_rules = Rules(rules.event_types, rules.max_distance, rules.max_basket_items, zone)
 
-    def pairs(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def pairs(batches: Batches) -> Iterator[pa.RecordBatch]:
         yield from session_pairs(batches, kernel_rules)
 
+    def counted(batches: Batches) -> Iterator[pa.RecordBatch]:
+        for rows in whole_groups(batches, "pair_group", _HELD_BYTES):
+            yield counted_pairs(rows)
+
     narrow = changed_sessions(sessions, first, zone).select("session_id", "item_ids", "event_types", "event_times")
-    found = narrow.mapInArrow(pairs, PAIR_SCHEMA)
-    counted = found.where(F.col("event_date") >= F.lit(first)).groupBy(*ITEM_GRAPH.key)
-    rows = counted.agg(F.count("*").alias("pair_count")).select(*ITEM_GRAPH.names)
-    return rows.sortWithinPartitions("event_date", "kind", "from_item_id", "to_item_id")
+    found = narrow.mapInArrow(pairs, PAIR_SCHEMA).where(F.col("event_date") >= F.lit(first))
+    # By day, so that a task writes one file after the other; and in parts, so that it never holds a day.
+    part = F.pmod(F.xxhash64("from_item_id", "to_item_id"), F.lit(_PARTS))
+    grouped = found.withColumn("pair_group", F.unix_date("event_date").cast("bigint") * F.lit(_PARTS) + part)
+    # The sort spills.
+    dealt = grouped.repartition("pair_group").sortWithinPartitions("pair_group")
+    return ArrowRows(ITEM_GRAPH, (Part(dealt, counted),))
 
 
 def count_left_out(sessions: DataFrame, first: date, rules: ItemGraph, zone: str) -> dict[str, int]:

@@ -11,14 +11,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from nextaisle.arrays import gathered, hashed, run_starts
+from nextaisle.arrays import gathered, hashed, numbered, run_starts
 from nextaisle.contract.tokens import EVENT_TYPES
 from nextaisle.days import days_of
 
 Array = npt.NDArray[Any]
 
 CO_PURCHASE: Final = "co_purchase"
-PAIR_SCHEMA: Final = "from_item_id string, to_item_id string, kind string, distance int, event_date date"
+PAIR_SCHEMA: Final = (
+    "from_item_id string, to_item_id string, kind string, distance int, event_date date, pair_count bigint"
+)
 # Events whose pairs are made together.
 _BLOCK_EVENTS: Final = 20_000
 # The finalizer of SplitMix64 (Steele, Lea and Flood 2014): mixes the hashes of a session and an item.
@@ -46,7 +48,7 @@ class Visits(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Pairs of items; kind_P is a place in _KINDS, day_P the later event's day, since 1970."""
+    """Pairs of items, by their numbers; kind_P is a place in _KINDS, day_P the later event's day, since 1970."""
 
     from_P: Array
     to_P: Array
@@ -54,15 +56,34 @@ class Pairs(NamedTuple):
     distance_P: Array
     day_P: Array
 
+    def counted(self, count_P: Array) -> tuple["Pairs", Array]:
+        """The different ones, by day, kind, from and to, and how often each comes, from how often each entry does."""
+        order = np.lexsort([self.distance_P, self.to_P, self.from_P, self.kind_P, self.day_P])
+        columns = [column[order] for column in self]
+        starts = run_starts(*columns)
+        counts = np.add.reduceat(count_P[order], starts) if len(starts) else count_P
+        return Pairs(*(column[starts] for column in columns)), counts
+
 
 def session_pairs(batches: Iterable[pa.RecordBatch], rules: Rules) -> Iterator[pa.RecordBatch]:
-    """Rows of the table sessions to rows of PAIR_SCHEMA, one per pair."""
+    """Rows of the table sessions to rows of PAIR_SCHEMA; a pair may be in several of them."""
     for batch in batches:
         for sessions in _blocks(batch):
             visits, items = _visits(sessions, rules.zone)
             hash_S = hashed(sessions.column("session_id"))
             parts = [*transitions(visits, rules), co_purchases(visits, hash_S, hashed(items), rules.max_basket_items)]
-            yield _batch(Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True))), items)
+            pairs = Pairs(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            yield _batch(*pairs.counted(np.ones(len(pairs.from_P), np.int64)), items, pa.array(_KINDS))
+
+
+def counted_pairs(rows: pa.Table) -> pa.RecordBatch:
+    """Rows of PAIR_SCHEMA to as many as there are different pairs, by day, kind and items."""
+    both = pa.concat_arrays([rows[name].combine_chunks() for name in ("from_item_id", "to_item_id")])
+    item_2P, items = numbered(both)
+    kind_P, kinds = numbered(rows["kind"].combine_chunks())
+    day_P = rows["event_date"].combine_chunks().cast(pa.int32()).to_numpy()
+    pairs = Pairs(item_2P[: len(rows)], item_2P[len(rows) :], kind_P, rows["distance"].to_numpy(), day_P)
+    return _batch(*pairs.counted(rows["pair_count"].to_numpy()), items, kinds)
 
 
 def transitions(visits: Visits, rules: Rules) -> Iterator[Pairs]:
@@ -145,28 +166,26 @@ def _visits(sessions: pa.RecordBatch, zone: str) -> tuple[Visits, pa.Array]:
     session_E = np.repeat(np.arange(len(sessions)), np.asarray(lists.value_lengths()))
     item_ids = lists.flatten()
     place_E = np.flatnonzero(item_ids.is_valid().to_numpy(zero_copy_only=False))
-    coded = item_ids.take(pa.array(place_E)).dictionary_encode()
-    order = pc.sort_indices(coded.dictionary).to_numpy()
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
+    item_E, items = numbered(item_ids.take(pa.array(place_E)))
     types = pc.index_in(sessions.column("event_types").flatten(), value_set=pa.array(EVENT_TYPES)).fill_null(-1)
     time_E = sessions.column("event_times").flatten().cast(pa.int64()).to_numpy()[place_E]
     visits = Visits(
         session_E[place_E],
-        rank[coded.indices.to_numpy()],
+        item_E,
         types.to_numpy(zero_copy_only=False)[place_E].astype(np.int64),
         time_E,
         days_of(time_E, zone),
     )
-    return visits, coded.dictionary.take(pa.array(order))
+    return visits, items
 
 
-def _batch(pairs: Pairs, items: pa.Array) -> pa.RecordBatch:
+def _batch(pairs: Pairs, count_P: Array, items: pa.Array, kinds: pa.Array) -> pa.RecordBatch:
     columns = {
         "from_item_id": items.take(pa.array(pairs.from_P)),
         "to_item_id": items.take(pa.array(pairs.to_P)),
-        "kind": pa.array(_KINDS).take(pa.array(pairs.kind_P)),
+        "kind": kinds.take(pa.array(pairs.kind_P)),
         "distance": pa.array(pairs.distance_P, pa.int32()),
         "event_date": pa.array(pairs.day_P, pa.int32()).cast(pa.date32()),
+        "pair_count": pa.array(count_P, pa.int64()),
     }
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))

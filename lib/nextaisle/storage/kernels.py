@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import reduce
 
+import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
@@ -80,6 +81,24 @@ def whole_users(
             waiting, size = rest.to_batches(), size_of(rest)
     if waiting and len(rows := pa.Table.from_batches(waiting)):
         yield rows.combine_chunks()
+
+
+def whole_groups(batches: Batches, group: str, least_bytes: int) -> Iterator[pa.Table]:
+    """Some whole groups at a time, of rows that come in the order of this column of numbers."""
+    waiting: list[pa.RecordBatch] = []
+    held = 0
+    for batch in batches:
+        if waiting and held >= least_bytes:
+            # What goes on in this batch belongs to the group that is held last.
+            end = int(np.searchsorted(batch.column(group).to_numpy(), waiting[-1].column(group)[-1].as_py(), "right"))
+            if end < len(batch):
+                yield pa.Table.from_batches([*waiting, batch.slice(0, end)]).combine_chunks()
+                waiting, held, batch = [], 0, batch.slice(end)
+        if len(batch):
+            waiting.append(batch)
+            held += batch.nbytes
+    if waiting:
+        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 def with_column(batch: pa.RecordBatch, name: str, column: pa.Array) -> pa.RecordBatch:
