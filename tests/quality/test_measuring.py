@@ -52,3 +52,14 @@ def test_a_key_of_several_columns_names_nulls_too_and_suites_without_their_table
         ("rated", DAY_1, "warning", ("event_id=a, rating=null",)),
         ("unique_key", DAY_1, "error", ("user_id=u",)),
     ]
+
+
+def test_keys_that_differ_by_where_a_null_is_are_different(spark: SparkSession) -> None:
+    days = [DAY_1, DAY_1, DAY_1, DAY_2, DAY_2]
+    keys = [("a", None), (None, "a"), (None, None), ("a", None), ("a", None)]
+    rows = [(day, *key) for day, key in zip(days, keys, strict=True)]
+    frame = spark.createDataFrame(rows, "event_date date, user_id string, item_id string")
+    found = measure(spark, [unique(EVENTS, "user_id", "item_id")], Measured({"events": frame}, VALUES, sample_rows=5))
+    assert {(o.day, o.value, o.row_count, o.sample) for o in found} == {
+        (DAY_1, 0, 3, ()), (DAY_2, 1, 1, ("user_id=a, item_id=null",)),
+    }  # fmt: skip

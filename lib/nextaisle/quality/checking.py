@@ -128,7 +128,7 @@ def _with_severities(suite: Suite, severities: Mapping[str, str]) -> Suite:
     """The suite with what the configuration says of its failures, and without what it turns off."""
     words = [(each, severities.get(f"{suite.table.name}.{each.name}", each.severity)) for each in suite.expectations]
     kept = tuple(replace(each, severity=_severity(word)) for each, word in words if word != _OFF)
-    return Suite(suite.table, suite.rows, suite.key, kept)
+    return replace(suite, expectations=kept)
 
 
 def _overridden(outcomes: Sequence[Outcome], severities: Mapping[str, str]) -> list[Outcome]:

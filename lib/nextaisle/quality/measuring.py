@@ -44,7 +44,7 @@ def _counted(spark: SparkSession, place: int, suite: Suite, on: Measured) -> Dat
     failed = ", ".join(f"count_if({_fails_sql(expectation)})" for expectation in suite.expectations)
     query = f"""
     select {place} as place, day, count(*) as row_count, array({failed}) as failed_counts
-    from ({suite.rows}) where day between :first and :last group by day
+    from ({suite.counted or suite.rows}) where day between :first and :last group by day
     """
     return _sql(spark, query, suite, on)
 

@@ -22,6 +22,7 @@ from nextaisle.contract.check import check_schema
 from nextaisle.contract.tables import Table
 from nextaisle.spark import local_rows, staged
 from nextaisle.storage.delta_log import COMPACTION, Change, OldFile, Transaction, Version, conflicts_named, since_note
+from nextaisle.storage.folders import Folder
 from nextaisle.storage.kernels import ArrowRows, Part
 from nextaisle.storage.lookup import FileReader, FilesOfUsers, LatestRows, Listing
 from nextaisle.storage.parquet_files import NewFiles, write_files
@@ -230,46 +231,33 @@ class Store:
         `changed_days` leaves such a commit out. The partitions are known to differ, so they are not read to compare
         them. Raises what `replace` does.
         """
-        self._replace(table, rows, where, COMPACTION)
+        self._replace(table, rows, where, COMPACTION, is_known_to_differ=True)
 
     def _replace(
-        self, table: Table, rows: DataFrame | ArrowRows, where: str, note: str | None, gone: Gone | None = None
-    ) -> None:
+        self, table: Table, rows: DataFrame | ArrowRows, where: str, note: str | None = None, gone: Gone | None = None,
+        is_known_to_differ: bool = False,
+    ) -> None:  # fmt: skip
         made = ArrowRows(table, (Part(check_schema(rows, table)),)) if isinstance(rows, DataFrame) else rows
         with self._writing(table):
-            stored = self._stored(table)
-            folder = stored.folder()
-            if isinstance(rows, DataFrame) or folder is None or table.partition != (table.day,):
-                if gone:
-                    staying = stored.latest().where(gone.where).join(gone.keys, list(table.key), "left_anti")
-                    made, where = made.plus(staying), f"({where}) OR ({gone.where})"
-                self._replace_rows(table, made.frame(), where, note)
-                return
-            # Before anything is computed: from here on Delta tells whether somebody else commits.
-            transaction = stored.log.begin()
-            self._pins.check(table, stored.version())
-            opened = self._files_with(table, gone, transaction) if gone else []
-            if gone and opened:
-                made = made.plus(transaction.rows(table, opened).join(gone.keys, list(table.key), "left_anti"))
-            with write_files(made, folder, self._codec) as files:
-                files.refuse_unseen(self.spark)
-                files.refuse_others(self.spark, table, f"({where}) OR ({gone.where})" if gone else where)
-                self._replace_files(table, files, where, transaction, note, opened)
+            folder = self._stored(table).folder()
+            # What Spark has made is Spark's to write; and Python deals rows to files by their days alone.
+            if folder and made is rows and table.partition == (table.day,):
+                self._replace_by_python(made, where, note, gone, is_known_to_differ, folder)
+            else:
+                self._replace_by_spark(made, where, note, gone, is_known_to_differ)
 
-    def _files_with(self, table: Table, gone: Gone, transaction: Transaction) -> list[OldFile]:
-        """The files that hold rows of these keys."""
-        day, name = _day_of(table), F.col("_metadata.file_name").alias("file_name")
-        rows = self._stored(table).latest().where(gone.where).select(*{*table.key, day}, name)
-        named = rows.join(gone.keys, list(table.key), "left_semi").select(day, "file_name").distinct().collect()
-        found = {(row[day], row["file_name"]) for row in named}
-        return [file for file in transaction.files(table, gone.where) if (file.day, file.name) in found]
-
-    def _replace_rows(self, table: Table, rows: DataFrame, where: str, note: str | None) -> None:
-        before = self._stored(table).latest().where(where)
-        if note == COMPACTION or before.isEmpty():
-            self._overwrite(table, rows, where, note)
+    def _replace_by_spark(
+        self, made: ArrowRows, where: str, note: str | None, gone: Gone | None, is_known_to_differ: bool
+    ) -> None:
+        table, latest = made.table, self._stored(made.table).latest()
+        if gone:
+            staying = latest.where(gone.where).join(gone.keys, list(table.key), "left_anti")
+            made, where = made.plus(staying), f"({where}) OR ({gone.where})"
+        before = latest.where(where)
+        if is_known_to_differ or before.isEmpty():
+            self._overwrite(table, made.frame(), where, note)
             return
-        kept = rows.persist(StorageLevel.DISK_ONLY)
+        kept = made.frame().persist(StorageLevel.DISK_ONLY)
         try:
             if changed := changed_partitions(table, before, kept):
                 # One literal tuple per partition: Delta prunes files by it.
@@ -278,25 +266,41 @@ class Store:
         finally:
             kept.unpersist()
 
-    def _replace_files(
-        self, table: Table, files: NewFiles, where: str, transaction: Transaction, note: str | None,
-        opened: Sequence[OldFile],
-    ) -> None:  # fmt: skip
+    def _replace_by_python(
+        self, made: ArrowRows, where: str, note: str | None, gone: Gone | None, is_known_to_differ: bool, folder: Folder
+    ) -> None:
         """The very files that are compared with what is there are committed, or taken away."""
-        only, gone, day = where, opened, _day_of(table)
-        there = {file.day: True for file in opened} | transaction.days(table, where)
-        if note != COMPACTION and there:
-            days = self._changed_days(table, files, where, transaction, opened, there)
-            if not days:
-                return
-            files.keep(days)
-            only = f"({where}) AND {days_literal(day, days)}"
-            gone = [file for file in opened if file.day in days]
-        with files.committing():
-            with self._committing(table):
-                transaction.replace_files(table, only, files.kept, note, gone)
-            # Of files that Python wrote the commit does not tell.
-            self._bytes_written += sum(file.size for file in files.kept)
+        table = made.table
+        # Before anything is computed: from here on Delta tells whether somebody else commits.
+        transaction = self._stored(table).log.begin()
+        self._pins.check(table, self.version(table))
+        opened = self._files_with(table, gone, transaction) if gone else []
+        if gone and opened:
+            made = made.plus(transaction.rows(table, opened).join(gone.keys, list(table.key), "left_anti"))
+        with write_files(made, folder, self._codec) as files:
+            files.refuse_unseen(self.spark)
+            files.refuse_others(self.spark, table, f"({where}) OR ({gone.where})" if gone else where)
+            there = {file.day: True for file in opened} | transaction.days(table, where)
+            if there and not is_known_to_differ:
+                days = self._changed_days(table, files, where, transaction, opened, there)
+                if not days:
+                    return
+                files.keep(days)
+                where = f"({where}) AND {days_literal(_day_of(table), days)}"
+                opened = [file for file in opened if file.day in days]
+            with files.committing():
+                with self._committing(table):
+                    transaction.replace_files(table, where, files.kept, note, opened)
+                # Of files that Python wrote the commit does not tell.
+                self._bytes_written += sum(file.size for file in files.kept)
+
+    def _files_with(self, table: Table, gone: Gone, transaction: Transaction) -> list[OldFile]:
+        """The files that hold rows of these keys."""
+        day, name = _day_of(table), F.col("_metadata.file_name").alias("file_name")
+        rows = self._stored(table).latest().where(gone.where).select(*{*table.key, day}, name)
+        named = rows.join(gone.keys, list(table.key), "left_semi").select(day, "file_name").distinct().collect()
+        found = {(row[day], row["file_name"]) for row in named}
+        return [file for file in transaction.files(table, gone.where) if (file.day, file.name) in found]
 
     def _changed_days(
         self, table: Table, files: NewFiles, where: str, transaction: Transaction, opened: Sequence[OldFile],
