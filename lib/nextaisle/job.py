@@ -42,7 +42,11 @@ _TRIES = 3
 
 @dataclass(frozen=True)
 class Night:
-    """What a job gets: the configuration, the tables, and the days of the logs (None, None: everything)."""
+    """What a job gets: the configuration, the tables, and the days of the logs (None, None: everything).
+
+    A job that goes by days of events takes these for such ones too, and is safe: what logs of a day change on others, be
+    it late or early, tables tell (changes.py), and a first day of events that is too early costs time alone.
+    """
 
     settings: Settings
     spark: SparkSession
@@ -249,7 +253,7 @@ def _earlier_run(job: Job, key: str, night: Night) -> Row | None:
 
 def _versions(job: Job, night: Night) -> dict[str, int]:
     """What a later run compares: the versions that the job leaves, whether it had to write them or not."""
-    versions = {table.name: night.store.version_left(table) for table in job.writes}
+    versions = {table.name: night.store.number_left(table) for table in job.writes}
     return {name: version for name, version in versions.items() if version is not None}
 
 

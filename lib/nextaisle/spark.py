@@ -38,7 +38,7 @@ _OPTIONS = {
     "spark.sql.files.ignoreMissingFiles": "false",
 }
 
-# What PySpark, Delta's Python and store.py ask the JVM for most.
+# What PySpark, Delta's Python and storage ask the JVM for most.
 _NAMES_IN_USE = (
     "functions", "PythonSQLUtils", "PythonUtils", "PythonRDD", "SerDeUtil", "SimplePythonFunction", "scala.Option",
     "io.delta.tables.DeltaTable", "org.apache.spark.sql.delta.DeltaLog", "org.apache.hadoop.fs.Path",

@@ -75,7 +75,7 @@ def test_a_pair_belongs_to_the_day_of_its_later_event_and_large_baskets_are_coun
         baskets += [Event(user, 24 * 60 + 5, "purchase", item) for item in night]
     events = [Event("u", 24 * 60 - 5, item="x"), Event("u", 24 * 60 + 5, item="y"), *baskets]
     none = spark.createDataFrame([], SESSIONS.schema)
-    sessions = rebuild_sessions(events_of(spark, events), none, EVERYTHING, settings.sessions, ZONE).rows
+    sessions = rebuild_sessions(events_of(spark, events), none, EVERYTHING, settings.sessions, ZONE).made.frame()
     rows = rebuild_item_graph(sessions, EVERYTHING, rules, ZONE).frame().collect()
     shown = Counter((row.kind, row.event_date.day, row.pair_count) for row in rows if "purchase_" not in row.kind)
     assert shown == {("view_view", 12, 1): 1, ("co_purchase", 11, 1): 3, ("co_purchase", 12, 1): 7}

@@ -20,7 +20,7 @@ from nextaisle.job import Job, Outcome, execute
 from nextaisle.profiles import category_prices_of, events_since, rebuild_item_graph, rebuild_profiles
 from nextaisle.sessions import rebuild_sessions
 from nextaisle.storage.delta_log import Version
-from nextaisle.storage.lookup import LatestRows
+from nextaisle.storage.latest_rows import LatestRows
 from nextaisle.storage.store import Store
 from tests.profiles.shop import DAYS, Event, State, events_of, items_of, publish, random_log
 from tests.sequences.events import in_new_york
@@ -73,7 +73,7 @@ def whole(
     """The same in one pass, from no tables at all."""
     zone, rules, none = settings.source.time_zone, settings.profiles, spark.createDataFrame
     rows = events_of(spark, events)
-    sessions = rebuild_sessions(rows, none([], SESSIONS.schema), EVERYTHING, settings.sessions, zone).rows
+    sessions = rebuild_sessions(rows, none([], SESSIONS.schema), EVERYTHING, settings.sessions, zone).made.frame()
     sessions = sessions.localCheckpoint()
     known = events_since(sessions, items_of(spark, states), EVERYTHING, rules, zone).localCheckpoint()
     prices = category_prices_of(known)

@@ -15,7 +15,7 @@ from nextaisle.profiles import SEED, category_prices_of, events_since, rebuild_p
 from nextaisle.profiles.attributes import first_day_of_changed_attributes
 from nextaisle.profiles.prices import mean_prices
 from nextaisle.sessions import rebuild_sessions
-from nextaisle.storage.lookup import LatestRows
+from nextaisle.storage.latest_rows import LatestRows
 from nextaisle.storage.store import Store
 from tests.profiles.shop import DAYS, Event, State, events_of, items_of
 from tests.sequences.events import ZONE
@@ -26,7 +26,7 @@ STATES = (State("a1", "tea"), State("a1", "green tea", DAYS[2], "x"), State("b1"
 
 def events(spark: SparkSession, settings: Settings, *log: Event) -> DataFrame:
     none = spark.createDataFrame([], SESSIONS.schema)
-    sessions = rebuild_sessions(events_of(spark, log), none, EVERYTHING, settings.sessions, ZONE).rows
+    sessions = rebuild_sessions(events_of(spark, log), none, EVERYTHING, settings.sessions, ZONE).made.frame()
     return events_since(sessions, items_of(spark, STATES), EVERYTHING, settings.profiles, ZONE)
 
 

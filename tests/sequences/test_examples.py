@@ -33,7 +33,7 @@ def test_each_target_is_in_one_window_of_its_split(
     mine = in_new_york(settings).model_copy(update=changes)
     none = spark.createDataFrame([], SESSIONS.schema)
     zone = mine.source.time_zone
-    sessions = rebuild_sessions(events_of(spark, EVENTS), none, EVERYTHING, mine.sessions, zone).rows
+    sessions = rebuild_sessions(events_of(spark, EVENTS), none, EVERYTHING, mine.sessions, zone).made.frame()
     rows = [{"item_id": f"i{n}", "item_index": n + 1, "valid_from": EPOCH, "first_seen_date": EPOCH,
              "last_seen_date": EPOCH} for n in range(5)]  # fmt: skip
     items = spark.createDataFrame(rows, ITEMS.schema)

@@ -28,7 +28,7 @@ from nextaisle.ledger import compacted_day
 from nextaisle.sequences import SEED, read_catalogue, read_lookup, rebuild_items, rebuild_sequences, rows_by_user
 from nextaisle.sequences.items import NEVER
 from nextaisle.sessions import rebuild_sessions
-from nextaisle.storage.lookup import LatestRows
+from nextaisle.storage.latest_rows import LatestRows
 from nextaisle.storage.store import Store
 from tests.sequences.events import Event, events_of, in_new_york, publish
 
@@ -83,7 +83,7 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> d
     """The same in one pass, from no tables at all."""
     rows, zone, nothing = events_of(spark, events), settings.source.time_zone, spark.createDataFrame
     none = nothing([], SESSIONS.schema)
-    sessions = rebuild_sessions(rows, none, EVERYTHING, settings.sessions, zone).rows.localCheckpoint()
+    sessions = rebuild_sessions(rows, none, EVERYTHING, settings.sessions, zone).made.frame().localCheckpoint()
     no_catalogue = read_catalogue(spark, settings.items, zone)
     items = rebuild_items(rows, no_catalogue, nothing([], ITEMS.schema), EVERYTHING, DAYS[-1]).localCheckpoint()
     last = sessions.agg(F.from_utc_timestamp(F.max("end_time"), zone).cast("date").alias("day")).collect()[0]["day"]

@@ -67,7 +67,7 @@ def whole(spark: SparkSession, settings: Settings, events: Iterable[Event]) -> l
     links = read_links(spark, settings.identities, ZONE)
     linked = with_linked_users(events_of(spark, events), links)
     none = spark.createDataFrame([], SESSIONS.schema)
-    return in_order(rebuild_sessions(linked, none, EVERYTHING, settings.sessions, ZONE).rows)
+    return in_order(rebuild_sessions(linked, none, EVERYTHING, settings.sessions, ZONE).made.frame())
 
 
 def test_links_of_which_most_are_gone_stop_the_night(spark: SparkSession, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ FIRST = date(2017, 3, 11)
 def sessions(spark: SparkSession, *events: Event) -> list[Row]:
     none = spark.createDataFrame([], SESSIONS.schema)
     rebuilt = rebuild_sessions(events_of(spark, events), none, EVERYTHING, RULES, ZONE)
-    return check_schema(rebuilt.rows, SESSIONS).orderBy("user_id", "start_time").collect()
+    return check_schema(rebuilt.made.frame(), SESSIONS).orderBy("user_id", "start_time").collect()
 
 
 def test_a_session_belongs_to_the_day_it_started_in_the_shops_zone(spark: SparkSession) -> None:

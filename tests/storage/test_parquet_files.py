@@ -170,7 +170,7 @@ def written(folder: Path, rows: list[dict[str, Any]], table: Table = SEQUENCES) 
 @contextmanager
 def writing(folder: Path, table: Table = SEQUENCES) -> Iterator[parquet_files._Writers]:
     there, schema = here(folder), to_arrow_schema(table.schema)
-    with there.staging() as staging, parquet_files._Writers(table, schema, there, staging, "zstd") as writers:
+    with there.scratch() as scratch, parquet_files._Writers(table, schema, there, scratch, "zstd") as writers:
         yield writers
 
 

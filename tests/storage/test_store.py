@@ -211,7 +211,7 @@ def test_a_commit_right_after_ones_own_is_another_writers(
     monkeypatch.setattr(of, name, followed_by_another)
     all_days = "as_of_date IS NOT NULL"
     mine.replace(SEQUENCES, ArrowRows(SEQUENCES, (Part(rows),)) if is_by_python else rows, all_days)
-    assert (mine.version_left(SEQUENCES), store.current_version(SEQUENCES)) == (2, 3)
+    assert (mine.number_left(SEQUENCES), store.current_version(SEQUENCES)) == (2, 3)
     with pytest.raises(ConflictError, match="since version 2 was read"):
         mine.replace(SEQUENCES, rows, all_days)
     assert days_of(store) == [2, 3]

@@ -344,7 +344,7 @@ JOB_RUNS: Final = Table(
         _column("outcome", "string", "done, unchanged, or failed"),
         _column("reason", "string?", "Why it failed"),
         _column("versions_read", "map<string,bigint>", "Delta version of each table read"),
-        _column("versions_written", "map<string,bigint>", "Delta version of each of its tables when it ended"),
+        _column("versions_written", "map<string,bigint>", "Delta version of each of its tables as it made or found it"),
         _column("rows", "map<string,bigint>", "Counts that the job reports"),
         _column("bytes_written", "bigint", "Bytes of the data files it committed"),
         _column("tracking_run_id", "string?", "MLflow run that it made or judged"),

@@ -58,7 +58,7 @@ def map_records(records: DataFrame, source: Source) -> DataFrame:
     columns = []
     for name in MAPPED:
         text = expressions.get(name)
-        column = F.lit(None).cast(types[name]) if text is None else _mapped(records, source, name, text, types[name])
+        column = F.lit(None).cast(types[name]) if text is None else _mapped(records, name, text, types[name])
         columns.append((_translated(column, source.event_types) if name == "event_type" else column).alias(name))
     return records.select(*columns, *(name for name in records.columns if name.startswith(OURS)))
 
@@ -73,7 +73,7 @@ def mapped_schema() -> StructType:
     return StructType([*mapped, *(StructField(name, kind) for name, kind in ours)])
 
 
-def _mapped(records: DataFrame, source: Source, name: str, text: str, wanted: DataType) -> Column:
+def _mapped(records: DataFrame, name: str, text: str, wanted: DataType) -> Column:
     try:
         found = records.select(F.expr(text).alias(name)).schema[name].dataType
     except AnalysisException as error:

@@ -29,16 +29,15 @@ from nextaisle.profiles.attributes import with_attributes
 from nextaisle.profiles.blocks import BLOCK_ROWS, Rules
 from nextaisle.profiles.funnel import EVENT_SCHEMA, session_events
 from nextaisle.profiles.prices import mean_prices, with_mean_money, with_money
-from nextaisle.profiles.snapshots import profile_rows
+from nextaisle.profiles.snapshots import MONEY, profile_rows
 from nextaisle.storage.kernels import ArrowRows, Batches, Part, whole_users
-from nextaisle.storage.lookup import FilesOfUsers, LatestRows, seeds_first, with_hashes_of
+from nextaisle.storage.latest_rows import FilesOfUsers, LatestRows, seeds_first, with_hashes_of
 from nextaisle.storage.user_ranges import dealt_by_user
 
-_MONEY: Final = ("paid_money", "mean_price_money")
 # What the kernel takes of an event.
 _EVENT: Final = (
     "user_id", "event_date", "event_time", "hour", "weekday", "event_type", "item_id", "category", "brand", "money",
-    "steps", *_MONEY,
+    "steps", *MONEY,
 )  # fmt: skip
 # What is taken of a seed, a row of user_profiles.
 SEED: Final = ("as_of_date", *USER_PROFILES.carried)

@@ -44,7 +44,7 @@ _FUNNEL: Final = {
     "cart_purchased_count": CART_PURCHASED,
     "view_purchased_count": VIEW_PURCHASED,
 }
-_MONEY: Final = ("paid_money", "mean_price_money")
+MONEY: Final = ("paid_money", "mean_price_money")
 
 
 def profile_rows(rows: pa.Table, rules: Rules) -> Iterator[pa.RecordBatch]:
@@ -128,7 +128,7 @@ def _sum_columns(block: Block) -> dict[str, pa.Array]:
     for name, bit in _FUNNEL.items():
         count_N = np.bincount(block.place_E[step_E & bit > 0], minlength=len(block.times.day_N))
         columns[name] = _added_up(block, count_N, name)
-    for name in _MONEY:
+    for name in MONEY:
         money_N = np.zeros(len(block.times.day_N), np.int64)
         np.add.at(money_N, block.place_E, unscaled(array(block.events, name)))
         if len(block.seeds):

@@ -37,7 +37,7 @@ def days_to_check(night: Night, tables: Iterable[Table], reach: int) -> tuple[da
     changed = _changed_days(night.store, dated)
     if changed is None:
         return known
-    # An event may lie an hour in the future: that day has its own night.
+    # An event may lie in the future, by clock_skew_minutes: that day has its own night.
     last_logged = max(known[1], night.last)
     first, last = night.first, night.last
     if changed := {day for day in changed if day <= last_logged}:

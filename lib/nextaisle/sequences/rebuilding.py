@@ -13,15 +13,14 @@ from nextaisle.config import Settings
 from nextaisle.contract.tables import SEQUENCES
 from nextaisle.days import day_number
 from nextaisle.sequences.histories import BLOCK_EVENTS, events_in
-from nextaisle.sequences.snapshots import sequence_rows
+from nextaisle.sequences.snapshots import LISTS, sequence_rows
 from nextaisle.sequences.vocabulary import Lookup
 from nextaisle.storage.kernels import ArrowRows, Batches, Part, whole_users
-from nextaisle.storage.lookup import FilesOfUsers, LatestRows, seeds_first, with_hashes_of
+from nextaisle.storage.latest_rows import FilesOfUsers, LatestRows, seeds_first, with_hashes_of
 from nextaisle.storage.user_ranges import dealt_by_user
 
 # What is taken of a seed, a row of sequences.
 SEED: Final = SEQUENCES.carried
-_LISTS: Final = ("item_ids", "event_types", "event_times", "prices")
 # Users whose seeds are computed together: a million events where all have as many as sequences keep.
 _BLOCK_SEEDS: Final = 2500
 
@@ -73,7 +72,7 @@ def rebuild_sequences(by_user: ByUser, vocabulary: Lookup, first: date, through:
 
 def _as_input(sessions: DataFrame) -> DataFrame:
     columns = {"is_seed": F.lit(False), "event_count": F.col("event_count").cast("bigint")}
-    kept = ("user_id", "event_count", *_LISTS, "source_session_id", "start_time", "is_seed")
+    kept = ("user_id", "event_count", *LISTS, "source_session_id", "start_time", "is_seed")
     return sessions.withColumns(columns).select(*kept)
 
 

@@ -18,7 +18,7 @@ from nextaisle.sequences.vocabulary import Lookup
 # Events written per Arrow batch: a block of users becomes many times its size, since each row repeats what was before.
 _BATCH_EVENTS: Final = 200_000
 # The first gives the places of events in all of them.
-_LISTS: Final = ("item_ids", "event_types", "event_times", "prices")
+LISTS: Final = ("item_ids", "event_types", "event_times", "prices")
 
 
 class Snapshots(NamedTuple):
@@ -56,7 +56,7 @@ def sequence_rows(
     found = snapshots_of(events, is_seed_R[events.row_E], _forgotten(rows, is_seed_R), max_events)
     if compacted_day is not None:
         found = found.part(_is_written(found, compacted_day))
-    values = [flat(rows, name) for name in _LISTS]
+    values = [flat(rows, name) for name in LISTS]
     index_E = lookup.find(values[0].take(pa.array(events.place_E)))
     users = user_ids(rows)
     for part in _parts(found):
@@ -90,7 +90,7 @@ def snapshots_of(events: Histories, is_seed_E: NDArray[np.bool_], forgotten_U: I
 
 def _refuse_out_of_step(rows: pa.Table) -> None:
     expected = list_lengths(rows)
-    for name in _LISTS[1:]:
+    for name in LISTS[1:]:
         lengths = pc.fill_null(pc.list_value_length(rows[name]), 0).to_numpy()
         if len(differing := np.flatnonzero(lengths != expected)):
             place = int(differing[0])

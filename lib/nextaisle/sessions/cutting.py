@@ -1,4 +1,4 @@
-"""Cuts a stream of events into sessions: Arrow batches in, Arrow batches out, no Python per event or per session.
+"""Cuts a stream of events into sessions: Arrow batches in, Arrow batches out, no Python per event.
 
 Memory is bounded by a block of events and the longest session, whatever a user has done.
 """

@@ -35,10 +35,6 @@ class Rebuilt:
     gone: Gone | None = None
 
     @property
-    def rows(self) -> DataFrame:
-        return self.made.frame()
-
-    @property
     def where(self) -> str:
         return f"session_date >= DATE'{self.first:%Y-%m-%d}'"
 

@@ -117,17 +117,17 @@ class Folder:
         return path if path.startswith("/") else f"{self.root}/{path}"
 
     @contextmanager
-    def staging(self) -> Iterator["Staging"]:
+    def scratch(self) -> Iterator["Scratch"]:
         """Where a task's new files are written until each is put in its place."""
         if self.is_here:
-            yield Staging(Path(self.root))
+            yield Scratch(Path(self.root))
             return
         with tempfile.TemporaryDirectory(prefix="nextaisle-", dir=_disk(), ignore_cleanup_errors=True) as scratch:
-            yield Staging(Path(scratch), self)
+            yield Scratch(Path(scratch), self)
 
 
 @dataclass(frozen=True)
-class Staging:
+class Scratch:
     """A task's new files: those for a folder elsewhere wait in `scratch` until they are whole."""
 
     scratch: Path

@@ -26,7 +26,7 @@ from nextaisle.contract.errors import ConfigurationError, ConflictError, SchemaE
 from nextaisle.contract.tables import Table
 from nextaisle.spark import literally, tasks_for_files
 from nextaisle.storage.embedded import USER_HASH, EmbeddedRows
-from nextaisle.storage.folders import Folder, Staging
+from nextaisle.storage.folders import Folder, Scratch
 from nextaisle.storage.kernels import ArrowRows, Batches, with_column
 
 log = logging.getLogger(__name__)
@@ -159,7 +159,7 @@ def write_files(rows: ArrowRows, folder: Folder, codec: str) -> NewFiles:
     table, name = rows.table, _CODECS.get(codec, codec)
 
     def write(batches: Batches) -> Iterator[pa.RecordBatch]:
-        with folder.staging() as staging, _Writers(table, schema, folder, staging, name) as writers:
+        with folder.scratch() as scratch, _Writers(table, schema, folder, scratch, name) as writers:
             for batch in batches:
                 writers.add(batch)
             files = writers.close()
@@ -204,9 +204,9 @@ class _Writers:
     Memory is bounded by what may be held back, whatever comes. Where an error ends it, it takes its files away.
     """
 
-    def __init__(self, table: Table, schema: pa.Schema, folder: Folder, staging: Staging, codec: str | None) -> None:
+    def __init__(self, table: Table, schema: pa.Schema, folder: Folder, scratch: Scratch, codec: str | None) -> None:
         self._day, self._carried = table.partition[0], list(table.carried)
-        self._folder, self._staging, self._codec = folder, staging, codec
+        self._folder, self._scratch, self._codec = folder, scratch, codec
         self._schema = schema
         self._inner = self._schema.remove(self._schema.get_field_index(self._day))
         self._waiting: dict[_Place, list[pa.RecordBatch]] = {}
@@ -267,7 +267,7 @@ class _Writers:
         path = f"{self._day}={_EPOCH + timedelta(days=day)}/part-{uuid.uuid4()}.parquet"
         self._begun.append(path)
         options = _encoding(self._inner)
-        sink = self._staging.create(path)
+        sink = self._scratch.create(path)
         writer = pq.ParquetWriter(sink, self._inner, compression=self._codec or "none", **options)
         return _File(path, sink, writer, EmbeddedRows(sink))
 
@@ -279,7 +279,7 @@ class _Writers:
     def _finish(self, place: _Place) -> None:
         if file := self._open.pop(place, None):
             hashes = file.close() or (None, None)
-            day, size = _EPOCH + timedelta(days=place.day), self._staging.put(file.path)
+            day, size = _EPOCH + timedelta(days=place.day), self._scratch.put(file.path)
             self._files.append(NewFile(file.path, day, size, file.row_count, *hashes))
 
 

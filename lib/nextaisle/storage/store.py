@@ -24,7 +24,7 @@ from nextaisle.spark import local_rows, staged
 from nextaisle.storage.delta_log import COMPACTION, Change, OldFile, Transaction, Version, conflicts_named, since_note
 from nextaisle.storage.folders import Folder
 from nextaisle.storage.kernels import ArrowRows, Part
-from nextaisle.storage.lookup import FileReader, FilesOfUsers, LatestRows, Listing
+from nextaisle.storage.latest_rows import FileReader, FilesOfUsers, LatestRows, Listing
 from nextaisle.storage.parquet_files import NewFiles, write_files
 from nextaisle.storage.partitions import Gone, changed_partitions, condition, days_literal
 from nextaisle.storage.pins import Pins
@@ -74,7 +74,7 @@ class Store:
         version = self.version(table)
         return version.number if version else None
 
-    def version_left(self, table: Table) -> int | None:
+    def number_left(self, table: Table) -> int | None:
         """That which this store has made or, where it had nothing to write, held its rows against; else the latest."""
         base = self._pins.last(table)
         return self.current_version(table) if base is None else base
@@ -114,8 +114,8 @@ class Store:
     def latest_rows(self, table: Table, columns: Sequence[str], users: DataFrame, before: date) -> LatestRows:
         """Of a table with a row per user and day: the latest row before a day of each of `users` (user_id).
 
-        Where Python reaches the table's folder, and has written all that is in it, it reads of the files what lookup.py
-        says when the rows are needed; else Spark reads whole files for them.
+        Where Python reaches the table's folder, and has written all that is in it, it reads of the files what
+        latest_rows.py says when the rows are needed; else Spark reads whole files for them.
         """
         day, none = _day_of(table), local_rows(self.spark, [], table.only(columns).schema)
         files = self._files_before(table, before)

@@ -18,11 +18,11 @@ from pyspark.sql import functions as F
 from nextaisle.config import Settings
 from nextaisle.contract.errors import SchemaError
 from nextaisle.contract.tables import SEQUENCES, Column
-from nextaisle.storage import lookup
+from nextaisle.storage import latest_rows
 from nextaisle.storage.embedded import USER_HASH, Embedded, EmbeddedRows
 from nextaisle.storage.folders import Folder
 from nextaisle.storage.kernels import ArrowRows, Part
-from nextaisle.storage.lookup import FileReader, LatestRows, seeds_first
+from nextaisle.storage.latest_rows import FileReader, LatestRows, seeds_first
 from nextaisle.storage.store import Store
 from nextaisle.storage.user_ranges import task_of_user, with_user_hash
 
@@ -115,7 +115,7 @@ def test_of_a_file_with_embedded_rows_no_row_group_is_read(
     expected = {row[1]: row for row in told(store.read(SEQUENCES)) if row[0] == "u000"}
     for day in (last, last - timedelta(days=1)):
         latest = store.latest_rows(SEQUENCES, names, users(spark, 0), day + timedelta(days=1))
-        with patch("nextaisle.storage.lookup.pq.ParquetFile", side_effect=pq.ParquetFile) as opened:
+        with patch("nextaisle.storage.latest_rows.pq.ParquetFile", side_effect=pq.ParquetFile) as opened:
             assert found(latest, users(spark, 0)) == [tuple(expected[day][SEQUENCES.names.index(n)] for n in names)]
         assert opened.call_count == (day != last)
 
@@ -144,7 +144,7 @@ def test_days_files_and_row_groups_without_them_stay_unread(
     assert 0 < store.bytes_looked_up < 3 * 8 * USERS + row_bytes
 
 
-@pytest.mark.parametrize(("remembered", "times"), [(lookup._REMEMBERED_BYTES, 1), (0, 2)])
+@pytest.mark.parametrize(("remembered", "times"), [(latest_rows._REMEMBERED_BYTES, 1), (0, 2)])
 def test_a_task_asks_a_file_once_whom_it_has(
     spark: SparkSession,
     settings: Settings,
@@ -154,7 +154,7 @@ def test_a_task_asks_a_file_once_whom_it_has(
     times: int,
 ) -> None:
     """Users come in two blocks, somebody new in both."""
-    monkeypatch.setattr(lookup, "_REMEMBERED_BYTES", remembered)
+    monkeypatch.setattr(latest_rows, "_REMEMBERED_BYTES", remembered)
     store = written(spark, settings, tmp_path, 4)
     wanted = in_order(users(spark, *range(USERS + 20)))
     blocks = wanted.slice(0, 70), wanted.slice(70)
