@@ -44,8 +44,8 @@ _TRIES = 3
 class Night:
     """What a job gets: the configuration, the tables, and the days of the logs (None, None: everything).
 
-    A job that goes by days of events takes these for such ones too, and is safe: what logs of a day change on others, be
-    it late or early, tables tell (changes.py), and a first day of events that is too early costs time alone.
+    A job that goes by days of events takes these for such ones too, and is safe: what logs of a day change on other
+    days, tables tell (changes.py), and a first day of events that is too early costs time alone.
     """
 
     settings: Settings
