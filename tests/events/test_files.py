@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pyspark.sql import SparkSession
 
+from jobs import clean_events
 from nextaisle.contract.errors import InputError
 from nextaisle.contract.tables import EVENTS, SOURCE_FILES
 from nextaisle.events.files import files_of, list_files
@@ -55,6 +56,30 @@ def test_a_folder_with_nothing_in_it_is_a_day_without_events(shop: Shop) -> None
     for path in ("{date}/*", "{date}/*/", "{date}/*/*.json", "{date}"):
         with pytest.raises(InputError, match="there"):
             listed(shop, f"{shop.root}/logs/{path}")
+
+
+def test_a_fixed_folder_of_a_day_that_is_not_there_yet_is_waited_for(shop: Shop) -> None:
+    """That of the shop's application is; and that of an alternative, too, with a stroke in it."""
+    (shop.root / "logs" / str(DAY) / "app").mkdir(parents=True)
+    for path in ("{date}/web/*.json", "{date}/web/*/*.json", "{date}/{web,web.uploading}/*.json"):
+        with pytest.raises(InputError, match="there"):
+            listed(shop, f"{shop.root}/logs/{path}")
+    for path in ("{date}/app/*.json", "{date}/app/*/*.json", "{{date}/web,{date}/app}/*.json"):
+        assert listed(shop, f"{shop.root}/logs/{path}") == []
+
+
+def test_a_day_whose_file_is_gone_is_not_read_again_without_it(shop: Shop) -> None:
+    path = f"{shop.root}/logs/2024-*/*"
+    shop.write(1, [record("u", "01 10:00:00")])
+    shop.clean(1, source__path=path)
+    (shop.root / "logs" / str(DAY) / "1.json").unlink()
+    shop.write(2, [record("v", "01 11:00:00")])
+    outcome = shop.run(clean_events.JOB, 1, source__path=path)
+    assert (outcome.exit_code, "read for 2024-01-01 are gone" in outcome.reason) == (3, True)
+    assert shop.rows(EVENTS, "user_id") == [("u",)]
+    shop.write(1, [])
+    shop.clean(1, source__path=path)
+    assert shop.rows(EVENTS, "user_id") == [("v",)]
 
 
 def test_files_without_a_day_that_another_mapping_read_are_said_to_stay(

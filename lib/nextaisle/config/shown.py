@@ -11,7 +11,7 @@ _HARMLESS = (
     "recursivefilelookup", "sep", "timestampformat", "timestampntzformat", "timezone", "upperbound", "user",
 )  # fmt: skip
 # With one stroke too, as somebody may mistype it.
-_URL = re.compile(r"(?i)\b(jdbc:\w{1,30}:|[a-z][\w+.-]{0,30}:(?=//|/[^\s/:]+:\S*@))(\S+)")
+_URL = re.compile(r"(?i)\b(jdbc:\w{1,30}:|[a-z][\w+.-]{0,30}:(?=//|/[^\s/:]+:\S{0,300}@))(\S+)")
 _QUERY = re.compile(r"[?;#]")
 # Azure's name a container before the @.
 _CONTAINER = re.compile(r"//[^/:@]+@[^@]*")

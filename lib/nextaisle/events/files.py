@@ -5,7 +5,7 @@ it was first read: logs that only grow by files need no dates in their names.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -25,6 +25,7 @@ DATE: str = "{date}"
 _DAY = r"(\d{4}-\d{2}-\d{2})"
 _ANY_DATE = "[0-9][0-9][0-9][0-9]-[0-9][0-9]-[0-9][0-9]"
 _HIDDEN: Final = ("_", ".")
+_WILD: Final = re.compile(r"[*?\[]")
 _PACKED: Final = re.compile(r"\.(gz|bz2|zstd?)$", re.IGNORECASE)
 
 
@@ -83,7 +84,8 @@ def files_of(
     """The files that belong to a night's days; see the module.
 
     Raises:
-        InputError: the folder of the last day asked for is not there; or a file lies beside itself, packed.
+        InputError: the folder of the last day asked for is not there; or a file lies beside itself, packed; or, where
+            paths name no days, a file that was read for this one is gone.
     """
     files = list_files(spark, source, first, last)
     _check_single(files)
@@ -92,6 +94,7 @@ def files_of(
             raise InputError(f"{absolute(source.path).replace(DATE, str(last))}: not there; no logs for {last} yet?")
         return files
     read = read_files(store)
+    _check_still_there(read.values(), files, last)
     return [file for file in files if file.identity not in read or read[file.identity]["ingest_date"] == last]
 
 
@@ -139,6 +142,18 @@ def _check_single(files: Sequence[SourceFile]) -> None:
                 f"{path} is {other} once more, packed in another way, and its events would count twice; take one of "
                 "them away"
             )
+
+
+def _check_still_there(read: Collection[Row], files: Sequence[SourceFile], day: date | None) -> None:
+    """The events of a day are those of its files: without one that was archived they would be fewer."""
+    there = {file.path for file in files}
+    gone = sorted(row["path"] for row in read if row["ingest_date"] == day and row["path"] not in there)
+    if gone:
+        raise InputError(
+            f"{len(gone)} files that were read for {day} are gone, as {gone[0]}: the day is read as a whole, and would "
+            "lose their events. Nothing was published; bring them back, or an empty file in the place of one whose "
+            "events are to go"
+        )
 
 
 def read_files(store: Store, is_wanted: Column | str = "true") -> dict[tuple[str, int, int], Row]:
@@ -238,18 +253,31 @@ def _glob(spark: SparkSession, pattern: str) -> list[Any]:
 
 def _has_folder_of(spark: SparkSession, source: Source, day: date) -> bool:
     """Whether the day's folder is there; a day in the name of a file is there with its file, or not."""
-    folder, _ = _folder_of_day(absolute(source.path))
-    return any(status.isDirectory() for status in _glob(spark, folder.replace(DATE, str(day))))
+    pattern = absolute(source.path)
+    folder = _folder(pattern)
+    places = _glob(spark, (folder if DATE in folder else pattern).replace(DATE, str(day)))
+    return any(status.isDirectory() for status in places)
 
 
 def _has_folder(spark: SparkSession, pattern: str) -> bool:
     """Whether the folder of the files is there, so that no file in it is a day without events."""
-    folder, rest = _folder_of_day(pattern)
-    return bool(_glob(spark, folder.replace(DATE, _ANY_DATE) if rest else pattern.rpartition("/")[0]))
+    return bool(_glob(spark, _folder(pattern).replace(DATE, _ANY_DATE)))
 
 
-def _folder_of_day(pattern: str) -> tuple[str, str]:
-    """The path up to the name that first has the day, and what stands behind it; all of it where none has."""
-    head, date_, tail = pattern.partition(DATE)
-    name, stroke, rest = tail.partition("/")
-    return head + date_ + name, stroke + rest
+def _folder(pattern: str) -> str:
+    """That which is there on a day without files, too: of hours, or of shops by pattern, there may be none then.
+
+    | pattern               | folder          |
+    |-----------------------|-----------------|
+    | logs/*.json           | logs            |
+    | logs/{date}/web/*/*   | logs/{date}/web |
+    | logs/{date}*.json     | logs            |
+    """
+    names = pattern.split("/")
+    parent, dated = names[:-1], next((place for place, name in enumerate(names[:-1]) if DATE in name), None)
+    if dated is None:
+        return "/".join(parent)
+    wild = (place for place in range(dated + 1, len(parent)) if _WILD.search(names[place]))
+    folder = "/".join(names[: next(wild, len(parent))])
+    # Alternatives may hold strokes.
+    return folder if folder.count("{") == folder.count("}") else "/".join(parent)

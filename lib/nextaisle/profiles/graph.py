@@ -23,9 +23,10 @@ from nextaisle.storage.kernels import ArrowRows, Batches, Part, whole_groups
 
 # Weights are whole multiples of 2^-30: sums of whole numbers are the same in any order.
 _UNIT_BITS: Final = 30
-# A day's pairs are counted in parts, some at once: as many as have these bytes; NumPy takes as much again.
+# A day's pairs are counted in parts, some at once: as many as have these bytes; with what is made of them six times as
+# many are held.
 _PARTS: Final = 4096
-_HELD_BYTES: Final = 128 << 20
+_HELD_BYTES: Final = 32 << 20
 
 
 def rebuild_item_graph(sessions: DataFrame, first: date, rules: ItemGraph, zone: str) -> ArrowRows:

@@ -92,8 +92,9 @@ def whole_groups(batches: Batches, group: str, least_bytes: int) -> Iterator[pa.
             # What goes on in this batch belongs to the group that is held last.
             end = int(np.searchsorted(batch.column(group).to_numpy(), waiting[-1].column(group)[-1].as_py(), "right"))
             if end < len(batch):
-                yield pa.Table.from_batches([*waiting, batch.slice(0, end)]).combine_chunks()
+                rows = pa.Table.from_batches([*waiting, batch.slice(0, end)])
                 waiting, held, batch = [], 0, batch.slice(end)
+                yield rows.combine_chunks()
         if len(batch):
             waiting.append(batch)
             held += batch.nbytes
