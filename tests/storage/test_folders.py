@@ -117,19 +117,19 @@ def test_a_file_for_elsewhere_waits_on_a_disk_until_it_is_whole(
     for folder in (scratch, table):
         folder.mkdir()
     monkeypatch.setenv("SPARK_LOCAL_DIRS", str(scratch))
-    with elsewhere(table).scratch() as scratch:
-        with scratch.create("day=1/x") as sink:
+    with elsewhere(table).scratch() as files:
+        with files.create("day=1/x") as sink:
             sink.write(b"x" * 9_000_000)
         assert not (table / "day=1/x").exists()
-        assert scratch.put("day=1/x") == 9_000_000
-        scratch.create("day=1/y").close()
+        assert files.put("day=1/x") == 9_000_000
+        files.create("day=1/y").close()
     assert (table / "day=1/x").read_bytes() == b"x" * 9_000_000
     with elsewhere(table).open("day=1/x") as file:
         assert (file.size(), file.read_buffer(2)) == (9_000_000, pa.py_buffer(b"xx"))
     for _ in range(2):
         elsewhere(table).remove("day=1/x")
     assert [path for path in (*scratch.rglob("*"), *table.rglob("*")) if path.is_file()] == []
-    with Folder("file:/t", fs.LocalFileSystem(), str(table), is_here=True).scratch() as scratch:
-        scratch.create("day=2/z").close()
+    with Folder("file:/t", fs.LocalFileSystem(), str(table), is_here=True).scratch() as files:
+        files.create("day=2/z").close()
         assert (table / "day=2/z").exists()
-        assert scratch.put("day=2/z") == 0
+        assert files.put("day=2/z") == 0
