@@ -44,7 +44,7 @@ def say_what_stays(store: Store, source: Source, files: Collection[SourceFile]) 
             "files first read for %s were read by another [source], and stay as they were read: source.path has no "
             "{date}. To read them again, when no other file is new, run clean_events --date for each of these days",
             ", ".join(map(str, days)),
-        )  # fmt: skip
+        )
 
 
 def files_delivering_again(
